@@ -1,0 +1,138 @@
+"""Batched, label-preserving augmentation of small digits.
+
+Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], works on any device, and draws from the
+given generator alone, so that a checkpoint of the generator's state is enough to continue a run exactly. `strong` is the
+chain that training uses. No function flips an image: a mirrored 2 is no digit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def uniform(n: int, low: float, high: float, images: Tensor, generator: torch.Generator) -> Tensor:
+    """(n,) values from U(low, high) on the images' device."""
+    return torch.rand(n, generator=generator, device=images.device) * (high - low) + low
+
+
+def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """(N, 1, 1, 1) bool, True with probability p: which images of the batch a change is applied to."""
+    return uniform(len(images), 0, 1, images, generator).view(-1, 1, 1, 1) < p
+
+
+def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """Other digits of the batch at both sides, as in photographs of house numbers. (Photographed digits have them, drawn
+    digits do not: without this a network may learn that a second digit means the other domain.)"""
+    n, channels, height, width = images.shape
+    columns = torch.arange(width, device=images.device).expand(n, -1)
+    out = images
+    for side in (-1, 1):
+        edge = uniform(n, 2, 0.3 * width, images, generator).long()[:, None]
+        # the neighbour stands half an image and a little more away
+        shift = uniform(n, 0.5 * width, 0.7 * width, images, generator).long()[:, None]
+        other = images[torch.randperm(n, generator=generator, device=images.device)]
+        mask = columns < edge if side < 0 else columns >= width - edge
+        moved = (columns - side * shift).clamp(0, width - 1)[:, None, None].expand(n, channels, height, width)
+        mask = mask[:, None, None] & chance(images, p, generator)
+        out = torch.where(mask, other.gather(3, moved), out)
+    return out
+
+
+def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """Grey dilation or erosion with a 3x3 window on a share p of the images: thicker or thinner strokes."""
+    sign = torch.where(chance(images, 0.5, generator), 1.0, -1.0)
+    changed = sign * F.max_pool2d(sign * images, 3, stride=1, padding=1)
+    return torch.where(chance(images, p, generator), changed, images)
+
+
+def affine(
+    images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float, generator: torch.Generator,
+    stretch: float = 0.1
+) -> Tensor:
+    """Rotation of up to `degrees`, zoom of each axis in the given range (> 1 enlarges the digit), horizontal shear of up to
+    `shear`, shift of up to `shift` pixels, and up to exp(±2·stretch) between width and height; what comes in from outside repeats the border."""
+    n, _, _, width = images.shape
+    angle = uniform(n, -degrees, degrees, images, generator) * math.pi / 180
+    log_zoom = uniform(n, math.log(zoom[0]), math.log(zoom[1]), images, generator)
+    ratio = uniform(n, -stretch, stretch, images, generator)
+    # the matrix maps output to input positions, so that enlarging divides
+    x_scale, y_scale = torch.exp(-log_zoom - ratio), torch.exp(-log_zoom + ratio)
+    skew = uniform(n, -shear, shear, images, generator)
+    cos, sin = angle.cos(), angle.sin()
+    matrix = torch.stack([
+        torch.stack([cos * x_scale, (skew * cos - sin) * y_scale, uniform(n, -2, 2, images, generator) * shift / width], 1),
+        torch.stack([sin * x_scale, (skew * sin + cos) * y_scale, uniform(n, -2, 2, images, generator) * shift / width], 1),
+    ], 1)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def recolour(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and polarity are no
+    part of a digit's identity, and they are most of what separates these domains."""
+    n = len(images)
+    mixing = torch.eye(3, device=images.device) + 0.4 * torch.randn(
+        n, 3, 3, generator=generator, device=images.device) * chance(images, 0.5, generator).view(-1, 1, 1)
+    mixing = mixing / mixing.sum(2, keepdim=True).abs().clamp(min=0.5)
+    images = torch.einsum("nij,njhw->nihw", mixing, images)
+    every = chance(images, 0.5, generator)
+    single = torch.rand(n, 3, 1, 1, generator=generator, device=images.device) < 0.25
+    return torch.where(every ^ single, 1 - images, images)
+
+
+def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """|image - texture| on a share p of the images, contrast stretched first: clutter that changes sign under the strokes. The
+    texture is smooth coloured noise of random contrast in three octaves."""
+    n, _, height, width = images.shape
+    octaves = torch.zeros_like(images)
+    for cells, weight in ((3, 1.0), (8, 0.6), (16, 0.4)):
+        coarse = torch.randn(n, 3, cells, cells, generator=generator, device=images.device)
+        grey = torch.randn(n, 1, cells, cells, generator=generator, device=images.device)
+        octaves += weight * F.interpolate(0.5 * coarse + grey, (height, width), mode="bilinear")
+    level = torch.rand(n, 3, 1, 1, generator=generator, device=images.device)
+    clutter = (level + uniform(n, 0, 0.25, images, generator).view(-1, 1, 1, 1) * octaves).clamp(0, 1)
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    stretched = (images - low) / (high - low).clamp(min=0.05)
+    return torch.where(chance(images, p, generator), (stretched - clutter).abs(), images)
+
+
+def blur(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """3x3 mean filter on a share p of the images."""
+    return torch.where(chance(images, p, generator), F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), images)
+
+
+def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Gaussian noise, its standard deviation drawn per image from U(0, most)."""
+    level = uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1)
+    return images + level * torch.randn(images.shape, generator=generator, device=images.device)
+
+
+def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> Tensor:
+    """A grey square of size x size pixels at a random place (DeVries & Taylor 2017) on a share p of the images."""
+    n, _, height, width = images.shape
+    top = uniform(n, 0, height - size + 1, images, generator).long().view(-1, 1, 1, 1)
+    left = uniform(n, 0, width - size + 1, images, generator).long().view(-1, 1, 1, 1)
+    rows = torch.arange(height, device=images.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=images.device).view(1, 1, 1, -1)
+    inside = (rows >= top) & (rows < top + size) & (columns >= left) & (columns < left + size)
+    return torch.where(inside & chance(images, p, generator), 0.5, images)
+
+
+def strong(images: Tensor, zoom: tuple[float, float], beside: float, generator: torch.Generator) -> Tensor:
+    """The whole chain. `zoom` is the range of enlargement and `beside` the share of images that get neighbours: the two
+    settings by which the directions differ."""
+    if beside:
+        images = neighbours(images, beside, generator)
+    images = stroke(images, 0.5, generator)
+    images = affine(images, 15, zoom, 0.2, 3, generator)
+    images = blur(recolour(images, generator), 0.3, generator)
+    return cutout(noise(images, 0.1, generator), 8, 0.5, generator)
+
+
+def mild(images: Tensor, generator: torch.Generator) -> Tensor:
+    """For networks trained and tested in one domain: small rotations, zooms and shifts only."""
+    return affine(images, 10, (0.9, 1.1), 0.1, 2, generator)

@@ -1,0 +1,53 @@
+"""Predicted classes, and what is said of them: accuracy, per-class accuracy, confusion matrix, prediction files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.files import write_atomically
+
+
+def predict_classes(network: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
+    """(N, 3, H, W) uint8 on the network's device → (N,) int64 classes. The network stays in the mode it is in, which should be
+    evaluation: in training mode a prediction would depend on its batch."""
+    assert not network.training, "predictions need a network in evaluation mode"
+    with torch.inference_mode():
+        parts = [network(part.float() / 255).argmax(1) for part in images.split(batch)]
+    return torch.cat(parts)
+
+
+def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
+    """(classes, classes) int64 counts; row = true class, column = predicted class."""
+    assert predictions.shape == labels.shape, f"{len(predictions)} predictions for {len(labels)} labels"
+    return torch.bincount(labels * classes + predictions, minlength=classes * classes).view(classes, classes)
+
+
+def report(predictions: Tensor, labels: Tensor, classes: int = 10) -> dict[str, Any]:
+    """Accuracies in percent (None for a class without images), the count, and the confusion matrix, as plain numbers."""
+    matrix = confusion_matrix(predictions, labels, classes)
+    right, count = matrix.diag(), matrix.sum(1)
+    per_class = [100 * int(r) / int(n) if n else None for r, n in zip(right, count, strict=True)]
+    return {"accuracy": 100 * int(right.sum()) / max(1, len(labels)), "count": len(labels), "per_class": per_class,
+            "confusion": matrix.tolist()}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The report as text: a row for each true class with its accuracy and where its images went."""
+    classes = range(len(figures["per_class"]))
+    lines = [f"accuracy {figures['accuracy']:.2f} % of {figures['count']} images",
+             "true  accuracy  " + "".join(f"{f'as {c}':>7}" for c in classes)]
+    for c in classes:
+        share = figures["per_class"][c]
+        lines.append(f"{c:>4}  {'     -   ' if share is None else f'{share:7.2f} %'} "
+                     + "".join(f"{n:7d}" for n in figures["confusion"][c]))
+    return "\n".join(lines)
+
+
+def write_predictions(path: Path, names: list[str], predictions: Tensor) -> None:
+    """`image_name,label`, a row for each image, sorted by name; whole or not at all."""
+    rows = sorted(zip(names, predictions.tolist(), strict=True))
+    write_atomically(path, "image_name,label\n" + "".join(f"{name},{label}\n" for name, label in rows))

@@ -1,0 +1,50 @@
+"""The losses of domain-adversarial training, named and numbered as in Ganin et al., JMLR 2016 (17), "Domain-Adversarial
+Training of Neural Networks". Logits go in; each function returns a scalar."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -ctx.strength * gradients[0], None
+
+
+def reverse_gradient(features: Tensor, strength: float) -> Tensor:
+    """The gradient reversal layer R (equations 16 and 17): identity forward, gradient times -strength backward. The domain
+    classifier behind it descends its own loss at full strength, the feature extractor before it ascends."""
+    return _Reversal.apply(features, strength)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def reversal_schedule(progress: float) -> float:
+    """λ_p = 2 / (1 + exp(-10 p)) - 1 (section 5.2.2), where p = step / total steps goes from 0 to 1."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """L_y: cross-entropy of source images (N, 10) with their labels (N,)."""
+    return F.cross_entropy(logits.float(), labels)
+
+
+def domain_loss(source: Tensor, target: Tensor) -> Tensor:
+    """L_d: cross-entropy of domain logits (N, 2) and (M, 2) with "source" = 0 and "target" = 1, each domain weighing half. It is
+    ln 2 = 0.693 where the features do not tell the domains apart."""
+    return 0.5 * (F.cross_entropy(source.float(), source.new_zeros(len(source), dtype=torch.long))
+                  + F.cross_entropy(target.float(), target.new_ones(len(target), dtype=torch.long)))
+
+
+def domain_accuracy(source: Tensor, target: Tensor) -> Tensor:
+    """Share of images whose domain the domain classifier names, each domain weighing half; 0.5 is chance."""
+    return 0.5 * ((source.argmax(1) == 0).float().mean() + (target.argmax(1) == 1).float().mean())

@@ -1,0 +1,92 @@
+"""The networks of domain-adversarial training (Ganin et al., JMLR 2016, figure 1): a feature extractor G_f, a label predictor
+G_y and a domain classifier G_d that sees the features through a gradient reversal layer.
+
+All heads return logits. Images come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so that source and
+target cannot be scaled differently.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DANN(nn.Module):
+    """G_f, G_y, G_d, and what happens to the images before them."""
+
+    def __init__(self, scale: nn.Module, feature: nn.Module, classifier: nn.Module, domain: nn.Module) -> None:
+        super().__init__()
+        self.scale, self.feature, self.classifier, self.domain = scale, feature, classifier, domain
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, 3, 28, 28) in [0, 1] → (N, D), what both heads see."""
+        return self.feature(self.scale(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, 28, 28) in [0, 1] → class logits (N, 10)."""
+        return self.classifier(self.features(images))
+
+
+class Centre(nn.Module):
+    """[0, 1] → [-1, 1], the same for both domains."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2 - 1
+
+
+class Standardise(nn.Module):
+    """Each channel of each image to mean 0 and variance 1 (instance normalisation of the input, as in Shu et al. 2018,
+    section 6.1): brightness and contrast, most of what separates the domains, are gone before the first convolution."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean = images.mean((2, 3), keepdim=True)
+        # flat images (a blank crop) must not be blown up to noise
+        deviation = images.std((2, 3), keepdim=True) + 0.02
+        return ((images - mean) / deviation).to(memory_format=torch.channels_last)
+
+
+class GlobalPool(nn.Module):
+    """(N, C, H, W) → (N, C): the mean over all positions, in float32 whatever the precision before it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float().mean((2, 3))
+
+
+def report_network() -> DANN:
+    """The networks of the report, layer by layer: 800 features, heads with BatchNorm and dropout."""
+    feature = nn.Sequential(
+        nn.Conv2d(3, 64, 5), nn.BatchNorm2d(64), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(64, 50, 5), nn.BatchNorm2d(50), nn.Dropout2d(0.5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(),
+    )
+    classifier = nn.Sequential(
+        nn.Linear(800, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(100, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Linear(100, 10),
+    )
+    domain = nn.Sequential(nn.Linear(800, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Linear(100, 2))
+    return DANN(Centre(), feature, classifier, domain)
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for channels in (inputs, outputs):
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs),
+                   nn.LeakyReLU(0.1, inplace=True)]
+    return layers
+
+
+def default_network(width: int = 32) -> DANN:
+    """Six 3x3 convolutions in three stages and global average pooling: 0.29 M parameters, 4·width features."""
+    feature = nn.Sequential(
+        *_block(3, width), nn.MaxPool2d(2),
+        *_block(width, 2 * width), nn.MaxPool2d(2),
+        *_block(2 * width, 4 * width), GlobalPool(),
+    )
+    domain = nn.Sequential(nn.Linear(4 * width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+    return DANN(Standardise(), feature, nn.Linear(4 * width, 10), domain)
+
+
+def build(network: str, width: int = 32) -> DANN:
+    """`report` or `default`, on the CPU, in channels-last memory."""
+    model = report_network() if network == "report" else default_network(width)
+    return model.to(memory_format=torch.channels_last)

@@ -1,0 +1,80 @@
+"""Augmentation: shapes, range of application, reproducibility; digits are never mirrored."""
+
+import pytest
+import torch
+
+from common import augment
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("images", [torch.rand(8, 3, 28, 28), torch.zeros(4, 3, 28, 28)])
+def test_strong_is_reproducible_and_finite(images):
+    first = augment.strong(images, (0.8, 1.2), 0.5, 0.5, generator())
+    assert first.shape == images.shape and torch.isfinite(first).all()
+    assert torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, generator()))
+    if images.any():
+        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, generator(1)))
+
+
+def test_affine_without_range_is_the_identity():
+    images = torch.rand(4, 3, 28, 28)
+    torch.testing.assert_close(augment.affine(images, 0, (1, 1), 0, 0, generator(), stretch=0), images, atol=1e-5, rtol=0)
+
+
+def test_zoom_enlarges():
+    images = torch.zeros(1, 3, 28, 28)
+    images[:, :, 10:18, 10:18] = 1
+    larger = augment.affine(images, 0, (1.5, 1.5), 0, 0, generator(), stretch=0)
+    assert larger.sum() > 2 * images.sum()
+
+
+def test_no_mirror_image():
+    """A digit that is heavier on the left stays so on average under everything that moves pixels."""
+    images = torch.zeros(400, 3, 28, 28)
+    images[:, :, 6:22, 6:12] = 1
+    moved = augment.affine(images, 15, (0.8, 1.2), 0.2, 3, generator())
+    left, right = moved[..., :14].sum((1, 2, 3)), moved[..., 14:].sum((1, 2, 3))
+    assert (left > right).float().mean() > 0.95
+
+
+def test_neighbours_come_from_other_images_and_leave_the_middle():
+    images = torch.arange(50.0).view(50, 1, 1, 1).expand(50, 3, 28, 28)
+    out = augment.neighbours(images, 1.0, generator())
+    assert torch.equal(out[..., 9:19], images[..., 9:19])
+    assert (out[..., 0] != images[..., 0]).float().mean() > 0.9
+    assert torch.equal(augment.neighbours(images, 0.0, generator()), images)
+
+
+def test_inversion_keeps_the_digit():
+    """Recolouring maps a two-valued image to a two-valued image: strokes stay strokes."""
+    images = torch.zeros(64, 3, 8, 8)
+    images[:, :, :, 4:] = 1
+    out = augment.recolour(images, generator())
+    assert torch.allclose(out[..., :4], out[..., :1]) and torch.allclose(out[..., 4:], out[..., 4:5])
+    assert 0.2 < (out[:, 0, 0, 0] > out[:, 0, 0, 7]).float().mean() < 0.8
+
+
+def test_stroke_gets_thicker_or_thinner():
+    images = torch.zeros(200, 3, 28, 28)
+    images[:, :, 8:20, 12:16] = 1
+    size = augment.stroke(images, 1.0, generator()).sum((1, 2, 3))
+    before = images[0].sum()
+    assert (size > before).any() and (size < before).any() and (size != before).all()
+
+
+def test_cutout_hides_one_square():
+    out = augment.cutout(torch.ones(20, 3, 28, 28), 8, 1.0, generator())
+    assert ((out == 0.5).sum((1, 2, 3)) == 3 * 64).all()
+
+
+def test_texture_changes_sign_under_the_stroke():
+    """|image - texture|: where the texture is bright the stroke comes out dark, and the other way round."""
+    images = torch.zeros(200, 3, 28, 28)
+    images[:, :, 4:24, 12:16] = 1
+    out = augment.texture(images, 1.0, generator())
+    darker = out[:, 0, 14, 13] < out[:, 0, 14, 8]
+    assert 0.2 < darker.float().mean() < 0.8
+    assert torch.equal(augment.texture(images, 0.0, generator()), images)
