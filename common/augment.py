@@ -106,8 +106,9 @@ def blur(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Gaussian noise, its standard deviation drawn per image from U(0, most)."""
-    level = uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1)
+    """Gaussian noise. Its standard deviation is drawn per image from U(0, most) and counts in the image's own contrast:
+    photographs of house numbers are often so flat that a fixed level would hide the digit."""
+    level = uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1) * images.std((1, 2, 3), keepdim=True)
     return images + level * torch.randn(images.shape, generator=generator, device=images.device)
 
 
@@ -122,15 +123,19 @@ def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> T
     return torch.where(inside & chance(images, p, generator), 0.5, images)
 
 
-def strong(images: Tensor, zoom: tuple[float, float], beside: float, generator: torch.Generator) -> Tensor:
-    """The whole chain. `zoom` is the range of enlargement and `beside` the share of images that get neighbours: the two
-    settings by which the directions differ."""
+def strong(images: Tensor, zoom: tuple[float, float], beside: float, thickness: float, clutter: float,
+           generator: torch.Generator) -> Tensor:
+    """The whole chain. By these the directions differ: the range of enlargement, and the shares of images that get neighbours,
+    thicker or thinner strokes, and clutter."""
     if beside:
         images = neighbours(images, beside, generator)
-    images = stroke(images, 0.5, generator)
+    if thickness:
+        images = stroke(images, thickness, generator)
     images = affine(images, 15, zoom, 0.2, 3, generator)
+    if clutter:
+        images = texture(images, clutter, generator)
     images = blur(recolour(images, generator), 0.3, generator)
-    return cutout(noise(images, 0.1, generator), 8, 0.5, generator)
+    return cutout(noise(images, 0.3, generator), 8, 0.5, generator)
 
 
 def mild(images: Tensor, generator: torch.Generator) -> Tensor:

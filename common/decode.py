@@ -17,11 +17,12 @@ FEW = 3000  # fewer images than this are decoded sooner than a second process ha
 def decode_one(path: str, size: int) -> np.ndarray:
     """(size, size, 3) uint8. Grey is repeated, a palette looked up, transparency dropped (the colours below it are the image
     in every known copy of the data), 16-bit grey scaled down; another size is resized with antialiasing, edge to edge."""
-    with warnings.catch_warnings(), Image.open(path) as image:
+    with warnings.catch_warnings(), Image.open(path) as file:
         warnings.simplefilter("ignore")  # about transparency in palettes
-        if image.mode.startswith("I"):  # convert("RGB") would clip 16 bits to 255 instead of scaling them
-            image = Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8))
-        picture = image.convert("RGB")
+        # convert("RGB") would clip 16 bits to 255 instead of scaling them
+        deep = file.mode.startswith("I")
+        picture = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file
+        picture = picture.convert("RGB")
     if picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(picture)

@@ -57,7 +57,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def _seconds(device: torch.device, precision: str) -> float:
     """The fastest of five forward and backward passes of one convolution."""
-    layer = nn.Conv2d(32, 32, 3, padding=1).to(device, memory_format=torch.channels_last)
+    layer = nn.Conv2d(32, 32, 3, padding=1).to(device).to(memory_format=torch.channels_last)
     images = torch.zeros(64, 32, 28, 28, device=device).to(memory_format=torch.channels_last)
     times = []
     for _ in range(5):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class EMA:
+
+class EMA(Generic[Network]):
     """Exponential moving average of a network's weights; `network` is the teacher.
 
     The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that the random start is soon forgotten. Only parameters are
@@ -16,8 +19,8 @@ class EMA:
     evaluation (`estimate_statistics`); until then the buffers are copies of the student's.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(network).requires_grad_(False)
+    def __init__(self, network: Network, decay: float) -> None:
+        self.network: Network = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
@@ -29,7 +32,7 @@ class EMA:
 
 
 @torch.no_grad()
-def estimate_statistics(network: nn.Module, batches: list[Tensor]) -> nn.Module:
+def estimate_statistics(network: Network, batches: list[Tensor]) -> Network:
     """A copy of the network in evaluation mode, its BatchNorm statistics the plain mean over the given batches of images
     (N, 3, H, W) float in [0, 1]; no label is involved (AdaBN, Li et al. 2017, where the images are the target's)."""
     network = copy.deepcopy(network).eval()

@@ -10,13 +10,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dann.losses import reverse_gradient
+
 
 class DANN(nn.Module):
     """G_f, G_y, G_d, and what happens to the images before them."""
 
-    def __init__(self, scale: nn.Module, feature: nn.Module, classifier: nn.Module, domain: nn.Module) -> None:
+    def __init__(self, scale: nn.Module, feature: nn.Module, classifier: nn.Module, domain: nn.Module,
+                 conditional: bool = False) -> None:
         super().__init__()
         self.scale, self.feature, self.classifier, self.domain = scale, feature, classifier, domain
+        self.conditional = conditional
 
     def features(self, images: Tensor) -> Tensor:
         """(N, 3, 28, 28) in [0, 1] → (N, D), what both heads see."""
@@ -25,6 +29,16 @@ class DANN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, 28, 28) in [0, 1] → class logits (N, 10)."""
         return self.classifier(self.features(images))
+
+    def domain_logits(self, features: Tensor, logits: Tensor, strength: float) -> Tensor:
+        """Features (N, D), through the reversal layer → domain logits (N, 2). Where the network is conditional, the domain
+        classifier sees the outer product of features and predicted classes (Long et al. 2018, equation 4): it then compares
+        the domains class by class, and cannot be satisfied by matching one class with another."""
+        features = reverse_gradient(features, strength)
+        if self.conditional:
+            classes = logits.detach().float().softmax(1)
+            features = (features[:, :, None] * classes[:, None, :]).flatten(1)
+        return self.domain(features)
 
 
 class Centre(nn.Module):
@@ -75,18 +89,19 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
     return layers
 
 
-def default_network(width: int = 32) -> DANN:
-    """Six 3x3 convolutions in three stages and global average pooling: 0.29 M parameters, 4·width features."""
+def default_network(width: int = 32, conditional: bool = True) -> DANN:
+    """Six 3x3 convolutions in three stages and global average pooling (0.29 M parameters at width 32): 4·width features."""
     feature = nn.Sequential(
         *_block(3, width), nn.MaxPool2d(2),
         *_block(width, 2 * width), nn.MaxPool2d(2),
         *_block(2 * width, 4 * width), GlobalPool(),
     )
-    domain = nn.Sequential(nn.Linear(4 * width, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-    return DANN(Standardise(), feature, nn.Linear(4 * width, 10), domain)
+    inputs = 4 * width * (10 if conditional else 1)
+    domain = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+    return DANN(Standardise(), feature, nn.Linear(4 * width, 10), domain, conditional)
 
 
-def build(network: str, width: int = 32) -> DANN:
-    """`report` or `default`, on the CPU, in channels-last memory."""
-    model = report_network() if network == "report" else default_network(width)
+def build(network: str, width: int = 32, conditional: bool = True) -> DANN:
+    """`report` or `default`, on the CPU, in channels-last memory. The report's domain classifier is never conditional."""
+    model = report_network() if network == "report" else default_network(width, conditional)
     return model.to(memory_format=torch.channels_last)

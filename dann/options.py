@@ -23,14 +23,18 @@ class Options:
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters")
     steps: int = option(4000, "the schedule's length; its end is the result")
     epochs: int = option(0, "where not 0, the schedule's length in epochs of the labelled images instead")
-    batch: int = option(128, "images of each domain per step")
+    batch: int = option(96, "images of each domain per step")
     lr: float = option(1e-3, "Adam's learning rate")
     cosine: bool = option(True, "50 steps of warm-up, then decay of the learning rate to zero")
     adversary: float = option(1.0, "the value that the reversal strength λ rises to")
+    conditional: bool = option(True, "the domain classifier sees features x predicted classes, so that it aligns class by class")
+    entropy: float = option(1.0, "weight of the target predictions' entropy at the end of its ramp")
     augment: str = option("strong", "of source and target images alike", ("none", "mild", "strong"))
-    source_zoom: tuple[float, float] = option((0.8, 1.5), "drawn digits are 20 of 28 pixels high, photographed ones fill it")
-    target_zoom: tuple[float, float] = option((0.8, 1.2), "the same range about the target's own size")
+    source_zoom: tuple[float, float] = option((0.8, 1.4), "drawn digits are 20 of 28 pixels high, photographed ones fill it")
+    target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size")
     beside: float = option(0.6, "share of source images with other digits at their sides, as photographs have them")
+    thickness: float = option(0.5, "share of images with thicker or thinner strokes")
+    clutter: float = option(0.0, "share of source images that get a texture which changes sign under the strokes")
     balanced: bool = option(True, "every class equally often in a source batch: the source's class prior is not the target's")
     ema: float = option(0.998, "decay of the averaged weights that are evaluated; 0 evaluates the last weights")
     adabn: bool = option(True, "BatchNorm statistics of the released network from images without labels (AdaBN)")
@@ -43,12 +47,12 @@ def preset(name: str, method: str, source: str, target: str) -> Options:
     options = Options(method=method, source=source, target=target)
     if name == "report":
         return dataclasses.replace(
-            options, network="report", epochs=50, lr=1e-4, cosine=False, adversary=1.0, augment="none",
-            balanced=False, ema=0.0, adabn=False)
+            options, network="report", epochs=50, lr=1e-4, cosine=False, adversary=1.0, conditional=False, entropy=0.0,
+            augment="none", balanced=False, ema=0.0, adabn=False)
     if method == "target-only":  # one domain, hence no need to look like another
         return dataclasses.replace(options, augment="mild", balanced=False)
-    if source == "svhn":
-        return dataclasses.replace(options, source_zoom=(0.8, 1.5), target_zoom=(0.8, 1.2), beside=0.0)
+    if source == "svhn":  # photographed digits get smaller, and lie on textures instead of plain walls
+        return dataclasses.replace(options, source_zoom=(0.55, 1.1), beside=0.0, thickness=0.0, clutter=0.5)
     return options
 
 

@@ -7,6 +7,7 @@ for each image file, sorted by name.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,10 +27,10 @@ def released(target: str) -> Path:
     return WEIGHTS / f"dann-{other(target)}-{target}.safetensors"
 
 
-def load_network(weights: Path, device: torch.device) -> tuple[DANN, dict]:
+def load_network(weights: Path, device: torch.device) -> tuple[DANN, dict[str, Any]]:
     """The network of a weights file in evaluation mode, and its card."""
     state, card = load_weights(weights)
-    network = build(card["options"]["network"], card["options"]["width"])
+    network = build(*(card["options"][name] for name in ("network", "width", "conditional")))
     load_into(network, state, weights)
     return network.eval().to(device), card
 

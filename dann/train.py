@@ -55,7 +55,7 @@ def train(options: Options, data: Data, run: runs.Run, state: dict[str, Any] | N
     """The method. Returns the network to be released, or None after Ctrl-C, when the checkpoint holds all that resume needs."""
     torch.manual_seed(options.seed)
     generator = torch.Generator(device)
-    model = build(options.network, options.width).to(device)
+    model = build(options.network, options.width, options.conditional).to(device)
     averaged = EMA(model, options.ema)
     optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
     if state is not None:
@@ -76,22 +76,25 @@ def train(options: Options, data: Data, run: runs.Run, state: dict[str, Any] | N
             model.train()
 
             index = labelled_batches(step).to(device)
-            source = augmented(data.images[index], options, options.source_zoom, options.beside, generator)
+            source = source_view(data.images[index], options, generator)
             with autocast(device, precision):
                 features = model.features(source)
-                loss = class_loss = losses.class_loss(model.classifier(features), data.labels[index])
+                logits = model.classifier(features)
+                loss = class_loss = losses.class_loss(logits, data.labels[index])
 
             if options.method == "dann":
-                images = data.unlabelled[unlabelled_batches(step).to(device)]
-                target = augmented(images, options, options.target_zoom, 0, generator)
+                target = target_view(data.unlabelled[unlabelled_batches(step).to(device)], options, generator)
                 strength = options.adversary * losses.reversal_schedule(progress)
                 with autocast(device, precision):
                     # a forward pass of its own, so that BatchNorm sees one domain at a time
                     target_features = model.features(target)
-                    d_source = model.domain(losses.reverse_gradient(features, strength))
-                    d_target = model.domain(losses.reverse_gradient(target_features, strength))
+                    target_logits = model.classifier(target_features)
+                    d_source = model.domain_logits(features, logits, strength)
+                    d_target = model.domain_logits(target_features, target_logits, strength)
                     domain_loss = losses.domain_loss(d_source, d_target)
-                loss = class_loss + domain_loss
+                    loss = class_loss + domain_loss
+                    if options.entropy:
+                        loss = loss + options.entropy * losses.ramp(progress) * losses.entropy(target_logits)
 
             optimiser.zero_grad()
             loss.backward()
@@ -100,20 +103,20 @@ def train(options: Options, data: Data, run: runs.Run, state: dict[str, Any] | N
 
             done = step + 1
             if done % log_every == 0 or done == run.total_steps:
-                if not math.isfinite(float(loss)):
-                    raise InputError(f"the loss is {float(loss)} after {done} steps; try a smaller --lr")
-                metrics = {"class loss": float(class_loss), "held-out":
-                           held_out_accuracy(averaged.network, data, options, device, precision)}
+                if not torch.isfinite(loss):
+                    raise InputError(f"the loss is {loss.item()} after {done} steps; try a smaller --lr")
+                metrics = {"class loss": class_loss.item(),
+                           "held-out": held_out_accuracy(averaged.network, data, options, device, precision)}
                 if options.method == "dann":
-                    metrics |= {"domain loss": float(domain_loss), "λ": strength,
-                                "domain": 100 * float(losses.domain_accuracy(d_source, d_target))}
+                    metrics |= {"domain loss": domain_loss.item(), "λ": strength,
+                                "domain": 100 * losses.domain_accuracy(d_source, d_target).item()}
                 run.log(done, len(index) * (2 if options.method == "dann" else 1), metrics)
             if done % save_every == 0 or done == run.total_steps or interrupted:
                 run.save(done, {"model": model.state_dict(), "averaged": averaged.network.state_dict(),
                                 "optimiser": optimiser.state_dict()})
             if interrupted and done < run.total_steps:
                 return None
-    return final_network(averaged.network, data.unlabelled, options)
+    return final_network(averaged.network, data, options, device)
 
 
 def learning_rate(options: Options, step: int, progress: float) -> float:
@@ -123,28 +126,46 @@ def learning_rate(options: Options, step: int, progress: float) -> float:
     return options.lr * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def augmented(images: Tensor, options: Options, zoom: tuple[float, float], beside: float,
-              generator: torch.Generator) -> Tensor:
-    """(N, 3, 28, 28) uint8 → float in [0, 1], varied as the options say."""
+def source_view(images: Tensor, options: Options, generator: torch.Generator) -> Tensor:
+    """Labelled images (N, 3, 28, 28) uint8 → float in [0, 1], varied towards what the other domain looks like."""
     images = images.float() / 255
     if options.augment == "strong":
-        return augment.strong(images, zoom, beside, generator)
+        return augment.strong(images, options.source_zoom, options.beside, options.thickness, options.clutter, generator)
     return augment.mild(images, generator) if options.augment == "mild" else images
 
 
-def final_network(network: DANN, unlabelled: Tensor, options: Options) -> DANN:
-    """The network in evaluation mode, with the statistics that the options ask for."""
+def target_view(images: Tensor, options: Options, generator: torch.Generator) -> Tensor:
+    """Unlabelled images likewise; neighbours and clutter they have already."""
+    images = images.float() / 255
+    if options.augment == "strong":
+        return augment.strong(images, options.target_zoom, 0, options.thickness, 0, generator)
+    return augment.mild(images, generator) if options.augment == "mild" else images
+
+
+def final_network(averaged: DANN, data: Data, options: Options, device: torch.device) -> DANN:
+    """The averaged network in evaluation mode. Its BatchNorm statistics come from what it is to classify: DANN's from target
+    images; without a target, from labelled images varied as in training, whose spread is the best guess at another domain."""
     if not options.adabn:
-        return copy.deepcopy(network).eval()
-    return estimate_statistics(network, [batch.float() / 255 for batch in unlabelled[:10_000].split(500)])
+        return copy.deepcopy(averaged).eval()
+    if options.method == "dann":
+        return estimate_statistics(averaged, [part.float() / 255 for part in data.unlabelled[:10_000].split(500)])
+    return estimate_statistics(averaged, labelled_views(data, options, 10_000, device))
 
 
-def held_out_accuracy(network: DANN, data: Data, options: Options, device: torch.device, precision: str) -> float:
+def labelled_views(data: Data, options: Options, count: int, device: torch.device) -> list[Tensor]:
+    """Batches of labelled images, varied as in training, the same at every call."""
+    generator = torch.Generator(device).manual_seed(options.seed)
+    return [source_view(part, options, generator) for part in data.images[:count].split(500)]
+
+
+def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str) -> float:
     """Percent of the labelled domain's held-out images that the averaged network classifies rightly."""
+    network = copy.deepcopy(averaged).eval()
     with autocast(device, precision):
-        network = final_network(network, data.images[:2000], options)
+        if options.adabn:
+            network = estimate_statistics(averaged, labelled_views(data, options, 2000, device))
         right = predict_classes(network, data.held_images) == data.held_labels
-    return 100 * float(right.float().mean())
+    return 100 * right.float().mean().item()
 
 
 def main() -> None:
@@ -180,7 +201,7 @@ def main() -> None:
         options = dataclasses.replace(options, steps=options.epochs * max(1, len(data.images) // options.batch))
     written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
     if args.dry_run:
-        network = build(options.network, options.width)
+        network = build(options.network, options.width, options.conditional)
         print("\n".join(f"{name:<12} {value}" for name, value in written.items()))
         print(f"{sum(p.numel() for p in network.parameters()):,} parameters; {len(data.images):,} labelled images, "
               f"{len(data.held_images):,} held out; {describe(device)}")
@@ -194,14 +215,14 @@ def main() -> None:
         run, state = runs.start(folder, written, options.steps, args.tensorboard), None
     run.say(f"{options.method}, {options.source} -> {options.target}, {options.steps} steps, seed {options.seed}; "
             f"{describe(device)}, {precision}; {run.folder}")
-    network = train(options, data, run, state, device, precision)
-    if network is None:
+    trained = train(options, data, run, state, device, precision)
+    if trained is None:
         run.say(f"stopped; continue with: python -m dann.train --data {args.data} --resume {run.folder}")
         raise KeyboardInterrupt
     card = {"command": command(args.preset, options), "options": written, "steps": options.steps, "seed": options.seed,
             "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else ""),
             "hardware": describe(device), "seconds": round(run.elapsed()), "versions": versions(), "data": data.hashes}
-    save_weights(run.folder / "weights.safetensors", network, card)
+    save_weights(run.folder / "weights.safetensors", trained, card)
     run.say(f"{run.folder / 'weights.safetensors'} after {run.elapsed() / 60:.1f} minutes; measure it with: "
             f"python -m dann.evaluate --weights {run.folder / 'weights.safetensors'} --data {args.data}")
 

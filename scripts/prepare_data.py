@@ -30,8 +30,7 @@ from common.cli import InputError, Parser, run_main
 from common.files import write_atomically
 from scripts import originals
 
-ATTRIBUTES = ("Bangs Big_Lips Black_Hair Blond_Hair Brown_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Smiling "
-              "Straight_Hair Wavy_Hair Wearing_Lipstick").split()
+ATTRIBUTES = ["Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Lipstick"]
 BY_HAND = {
     "svhn": "train_32x32.mat and test_32x32.mat from ufldl.stanford.edu/housenumbers",
     "mnistm": "MNIST's four IDX files, and BSR_bsds500.tgz from Berkeley's page of the Segmentation Dataset BSDS500",
@@ -136,7 +135,7 @@ def _mark(*arrays: np.ndarray) -> str:
     """A short hash of what a split is made from."""
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 
 
