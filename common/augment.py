@@ -54,7 +54,7 @@ def affine(
     stretch: float = 0.1
 ) -> Tensor:
     """Rotation of up to `degrees`, zoom of each axis in the given range (> 1 enlarges the digit), horizontal shear of up to
-    `shear`, shift of up to `shift` pixels, and up to exp(±2·stretch) between width and height; what comes in from outside repeats the border."""
+    `shear`, shift of up to `shift` pixels, up to exp(±2·stretch) between width and height; the border is repeated outwards."""
     n, _, _, width = images.shape
     angle = uniform(n, -degrees, degrees, images, generator) * math.pi / 180
     log_zoom = uniform(n, math.log(zoom[0]), math.log(zoom[1]), images, generator)

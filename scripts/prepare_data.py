@@ -30,7 +30,8 @@ from common.cli import InputError, Parser, run_main
 from common.files import write_atomically
 from scripts import originals
 
-ATTRIBUTES = ["Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Lipstick"]
+ATTRIBUTES = ["Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Male",
+              "Mouth_Slightly_Open", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Lipstick"]
 BY_HAND = {
     "svhn": "train_32x32.mat and test_32x32.mat from ufldl.stanford.edu/housenumbers",
     "mnistm": "MNIST's four IDX files, and BSR_bsds500.tgz from Berkeley's page of the Segmentation Dataset BSDS500",

@@ -1,0 +1,102 @@
+"""Small made-up digits, so that everything runs with no data at hand: `python -m common.synthetic --to hw3_data --count 500`.
+
+Font digits over made-up textures, in the manner of the two domains: "mnistm", a digit of 20 pixels alone on clutter that
+changes sign under it, and "svhn", a digit that fills the frame between its neighbours. An image depends on (seed, domain,
+index) alone. The fonts are those that come with matplotlib: the same on every machine.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from common.cli import InputError, Parser, run_main
+from common.files import write_atomically
+
+FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf")
+DOMAINS = ("mnistm", "svhn")
+
+
+@cache
+def font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """One of matplotlib's fonts; matplotlib itself, slow to import, is only looked up."""
+    spec = find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise InputError("the fonts of the synthetic digits come with matplotlib: pip install -r requirements.txt")
+    return ImageFont.truetype(str(Path(spec.origin).parent / "mpl-data/fonts/ttf" / name), size)
+
+
+def texture(random: np.random.Generator, cells: int, contrast: float) -> np.ndarray:
+    """(28, 28, 3) float in [0, 1]: smooth noise of that many cells about a random colour."""
+    coarse = random.uniform(-1, 1, (cells, cells, 3)) * 0.6 + random.uniform(-1, 1, (cells, cells, 1))
+    layers = [np.asarray(Image.fromarray(coarse[..., c].astype(np.float32)).resize((28, 28), Image.Resampling.BICUBIC))
+              for c in range(3)]
+    return np.clip(random.uniform(0.15, 0.85, 3) + contrast * np.stack(layers, 2), 0, 1)
+
+
+def stroke(text: str, size: int, random: np.random.Generator) -> np.ndarray:
+    """(28, 28, 1) float in [0, 1]: the text in a random font about the middle, a little turned and moved."""
+    # drawn at twice the size and reduced, for smooth edges after the rotation
+    canvas = Image.new("L", (56, 56))
+    face = font(FONTS[random.integers(len(FONTS))], 2 * size)
+    x, y = 28 + random.uniform(-3, 3, 2)
+    ImageDraw.Draw(canvas).text((x, y), text, fill=255, font=face, anchor="mm")
+    turned = canvas.rotate(random.uniform(-12, 12), Image.Resampling.BICUBIC).resize((28, 28), Image.Resampling.BOX)
+    return np.asarray(turned, np.float32)[..., None] / 255
+
+
+def one(label: int, domain: str, random: np.random.Generator) -> np.ndarray:
+    """(28, 28, 3) uint8."""
+    if domain == "mnistm":
+        # a capital of 20 pixels stands in a font of about 27
+        clutter, digit = texture(random, int(random.integers(3, 10)), 0.15), stroke(str(label), int(random.integers(23, 28)), random)
+        image = np.abs(clutter - digit)
+        return (255 * image).astype(np.uint8)
+    wall = texture(random, 3, 0.08)
+    paint = np.clip(wall.mean() + random.choice([-1, 1]) * random.uniform(0.3, 0.6) + random.uniform(-0.1, 0.1, 3), 0, 1)
+    if abs(paint.mean() - wall.mean()) < 0.25:  # clipped away: take the other side
+        paint = np.full(3, 0.0 if wall.mean() > 0.5 else 1.0)
+    beside = random.integers(10, size=2)
+    text = f"{beside[0]}{label}{beside[1]}" if random.random() < 0.6 else str(label)
+    mask = stroke(text, int(random.integers(27, 33)), random)
+    image = Image.fromarray((255 * (wall * (1 - mask) + paint * mask)).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(random.uniform(0, 0.8))))
+
+
+def digits(count: int, seed: int, domain: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 28, 28, 3) uint8 and (N,) int64, every class equally often."""
+    labels = np.random.default_rng([seed, DOMAINS.index(domain)]).permutation(np.arange(count) % 10)
+    images = [one(int(label), domain, np.random.default_rng([seed, DOMAINS.index(domain), 1 + index]))
+              for index, label in enumerate(labels)]
+    return np.stack(images), labels.astype(np.int64)
+
+
+def write_digits(root: Path, domain: str, split: str, count: int, seed: int) -> None:
+    """root/digits/<domain>/<split>/00000.png … and the CSV beside the folder, as the course lays its data out."""
+    folder = root / "digits" / domain / split
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = digits(count, seed, domain)
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{index:05}.png")
+    rows = "".join(f"{index:05}.png,{label}\n" for index, label in enumerate(labels))
+    write_atomically(folder.with_suffix(".csv"), "image_name,label\n" + rows)
+
+
+def main() -> None:
+    parser = Parser(prog="python -m common.synthetic", description=__doc__)
+    parser.add_argument("--to", type=Path, required=True, help="folder to build, laid out as hw3_data")
+    parser.add_argument("--count", type=int, default=500, help="images of each split")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    args = parser.parse_args()
+    for domain in DOMAINS:
+        for number, split in enumerate(("train", "test")):
+            write_digits(args.to, domain, split, args.count, 2 * args.seed + number)
+    print(f"{args.to}: {4 * args.count} digits")
+
+
+if __name__ == "__main__":
+    run_main(main)
