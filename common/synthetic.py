@@ -53,7 +53,8 @@ def one(label: int, domain: str, random: np.random.Generator) -> np.ndarray:
     """(28, 28, 3) uint8."""
     if domain == "mnistm":
         # a capital of 20 pixels stands in a font of about 27
-        clutter, digit = texture(random, int(random.integers(3, 10)), 0.15), stroke(str(label), int(random.integers(23, 28)), random)
+        clutter = texture(random, int(random.integers(3, 10)), 0.15)
+        digit = stroke(str(label), int(random.integers(23, 28)), random)
         image = np.abs(clutter - digit)
         return (255 * image).astype(np.uint8)
     wall = texture(random, 3, 0.08)

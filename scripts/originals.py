@@ -74,8 +74,9 @@ def _idx(root: Path, stem: str, magic: int) -> tuple[Path, bytes]:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as problem:
         raise InputError(f"{path} cannot be unpacked ({type(problem).__name__}): {AGAIN}") from None
-    header = np.frombuffer(data[:16 if magic == 2051 else 8], ">i4")
-    if len(header) < 2 or header[0] != magic or len(data) != 4 * len(header) + int(np.prod(header[1:], dtype=np.int64)):
+    count = 4 if magic == 2051 else 2  # integers in the header: the magic number and the sizes
+    header = np.frombuffer(data[:4 * count].ljust(4 * count, b"\0"), ">i4")
+    if header[0] != magic or len(data) != 4 * count + int(np.prod(header[1:], dtype=np.int64)):
         raise InputError(f"{path} is not the IDX file its name says: {AGAIN}")
     return path, data
 

@@ -12,11 +12,11 @@ def generator(seed=0):
 
 @pytest.mark.parametrize("images", [torch.rand(8, 3, 28, 28), torch.zeros(4, 3, 28, 28)])
 def test_strong_is_reproducible_and_finite(images):
-    first = augment.strong(images, (0.8, 1.2), 0.5, 0.5, generator())
+    first = augment.strong(images, (0.8, 1.2), 0.5, 0.5, 0.5, generator())
     assert first.shape == images.shape and torch.isfinite(first).all()
-    assert torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, generator()))
+    assert torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, 0.5, generator()))
     if images.any():
-        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, generator(1)))
+        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, 0.5, generator(1)))
 
 
 def test_affine_without_range_is_the_identity():

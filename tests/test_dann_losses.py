@@ -56,6 +56,12 @@ def test_domain_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
     assert one == pytest.approx(float(many))
 
 
+def test_entropy_is_that_of_the_predictions():
+    assert losses.entropy(torch.zeros(3, 10)) == pytest.approx(math.log(10))
+    assert losses.entropy(50.0 * torch.eye(10)) == pytest.approx(0, abs=1e-6)
+    assert losses.ramp(0) == 0 and losses.ramp(0.25) == pytest.approx(0.5) and losses.ramp(0.5) == losses.ramp(1) == 1
+
+
 def test_domain_accuracy_knows_its_labels():
     source, target = torch.tensor([[3.0, 0.0]] * 4), torch.tensor([[0.0, 3.0]] * 2)
     assert losses.domain_accuracy(source, target) == 1
@@ -68,8 +74,7 @@ def test_heads_return_logits(name):
     torch.manual_seed(0)
     network = build(name).train()
     features = network.features(torch.rand(16, 3, 28, 28))
-    for head, classes in ((network.classifier, 10), (network.domain, 2)):
-        out = head(features)
+    for out, classes in ((network.classifier(features), 10), (network.domain_logits(features, 1.0), 2)):
         assert out.shape == (16, classes)
         assert not torch.allclose(out.exp().sum(1), torch.ones(16), atol=1e-3)
         assert not torch.allclose(out.sum(1), torch.ones(16), atol=1e-3)
@@ -84,8 +89,7 @@ def test_target_batch_changes_the_feature_gradient_and_not_the_classifiers(name)
     def gradients(target):
         network.zero_grad()
         features, others = network.features(source), network.features(target)
-        domain = losses.domain_loss(network.domain(losses.reverse_gradient(features, 1.0)),
-                                    network.domain(losses.reverse_gradient(others, 1.0)))
+        domain = losses.domain_loss(network.domain_logits(features, 1.0), network.domain_logits(others, 1.0))
         (losses.class_loss(network.classifier(features), labels) + domain).backward()
         return [torch.cat([p.grad.flatten() for p in part.parameters()]).clone()
                 for part in (network.feature, network.classifier)]
