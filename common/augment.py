@@ -24,6 +24,11 @@ def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     return uniform(len(images), 0, 1, images, generator).view(-1, 1, 1, 1) < p
 
 
+def share(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
+    """(round(p·N),) indices of a random share of the batch, for changes that cost more than choosing."""
+    return torch.randperm(len(images), generator=generator, device=images.device)[:round(p * len(images))]
+
+
 def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     """Other digits of the batch at both sides, as in photographs of house numbers. (Photographed digits have them, drawn
     digits do not: without this a network may learn that a second digit means the other domain.)"""
@@ -44,9 +49,11 @@ def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     """Grey dilation or erosion with a 3x3 window on a share p of the images: thicker or thinner strokes."""
-    sign = torch.where(chance(images, 0.5, generator), 1.0, -1.0)
-    changed = sign * F.max_pool2d(sign * images, 3, stride=1, padding=1)
-    return torch.where(chance(images, p, generator), changed, images)
+    index, out = share(images, p, generator), images.clone()
+    half = len(index) // 2
+    for sign, part in ((1, index[:half]), (-1, index[half:])):
+        out[part] = sign * F.max_pool2d(sign * images[part], 3, stride=1, padding=1)
+    return out
 
 
 def affine(
@@ -85,24 +92,32 @@ def recolour(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """|image - texture| on a share p of the images, contrast stretched first: clutter that changes sign under the strokes. The
-    texture is smooth coloured noise of random contrast in three octaves."""
-    n, _, height, width = images.shape
-    octaves = torch.zeros_like(images)
+    """|image - texture| on a share p of the images, contrast stretched first: clutter that changes sign under the strokes.
+    The texture is smooth coloured noise of random contrast in three octaves."""
+    index = share(images, p, generator)
+    n, (height, width) = len(index), images.shape[2:]
+    if n == 0:
+        return images
+    octaves = images.new_zeros(n, 3, height, width)
     for cells, weight in ((3, 1.0), (8, 0.6), (16, 0.4)):
         coarse = torch.randn(n, 3, cells, cells, generator=generator, device=images.device)
         grey = torch.randn(n, 1, cells, cells, generator=generator, device=images.device)
         octaves += weight * F.interpolate(0.5 * coarse + grey, (height, width), mode="bilinear")
     level = torch.rand(n, 3, 1, 1, generator=generator, device=images.device)
     clutter = (level + uniform(n, 0, 0.25, images, generator).view(-1, 1, 1, 1) * octaves).clamp(0, 1)
-    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
-    stretched = (images - low) / (high - low).clamp(min=0.05)
-    return torch.where(chance(images, p, generator), (stretched - clutter).abs(), images)
+    chosen = images[index]
+    low, high = chosen.amin((1, 2, 3), keepdim=True), chosen.amax((1, 2, 3), keepdim=True)
+    out = images.clone()
+    # nearly flat images are not blown up to noise
+    out[index] = ((chosen - low) / (high - low).clamp(min=0.05) - clutter).abs()
+    return out
 
 
 def blur(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     """3x3 mean filter on a share p of the images."""
-    return torch.where(chance(images, p, generator), F.avg_pool2d(images, 3, 1, 1, count_include_pad=False), images)
+    index, out = share(images, p, generator), images.clone()
+    out[index] = F.avg_pool2d(images[index], 3, 1, 1, count_include_pad=False)
+    return out
 
 
 def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:

@@ -52,6 +52,12 @@ def entropy(logits: Tensor) -> Tensor:
     return -(logs.exp() * logs).sum(1).mean()
 
 
+def imbalance(logits: Tensor) -> Tensor:
+    """-mean_k log p̄_k, where p̄ is the batch's mean prediction: grows without bound when a class is no longer predicted, which is
+    where lowering the entropy alone can end. Its weight stays small, since the target's classes need not be equally frequent."""
+    return -logits.float().softmax(1).mean(0).clamp(min=1e-6).log().mean()
+
+
 def ramp(progress: float) -> float:
     """0 → 1 over the first half of training, along half a cosine: early predictions are not worth sharpening."""
     return 0.5 - 0.5 * math.cos(math.pi * min(1.0, 2 * progress))

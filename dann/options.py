@@ -21,7 +21,7 @@ class Options:
     target: str = option("svhn", "domain to be classified", DOMAINS)
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters")
-    steps: int = option(4000, "the schedule's length; its end is the result")
+    steps: int = option(5000, "the schedule's length; its end is the result")
     epochs: int = option(0, "where not 0, the schedule's length in epochs of the labelled images instead")
     batch: int = option(96, "images of each domain per step")
     lr: float = option(1e-3, "Adam's learning rate")
@@ -29,6 +29,7 @@ class Options:
     adversary: float = option(1.0, "the value that the reversal strength λ rises to")
     conditional: bool = option(True, "the domain classifier sees features x predicted classes, so that it aligns class by class")
     entropy: float = option(1.0, "weight of the target predictions' entropy at the end of its ramp")
+    balance: float = option(0.05, "weight of the term that keeps every class predicted on the target")
     augment: str = option("strong", "of source and target images alike", ("none", "mild", "strong"))
     source_zoom: tuple[float, float] = option((0.8, 1.4), "drawn digits are 20 of 28 pixels high, photographed ones fill it")
     target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size")
@@ -48,9 +49,11 @@ def preset(name: str, method: str, source: str, target: str) -> Options:
     if name == "report":
         return dataclasses.replace(
             options, network="report", epochs=50, lr=1e-4, cosine=False, adversary=1.0, conditional=False, entropy=0.0,
-            augment="none", balanced=False, ema=0.0, adabn=False)
+            balance=0.0, augment="none", balanced=False, ema=0.0, adabn=False)
     if method == "target-only":  # one domain, hence no need to look like another
-        return dataclasses.replace(options, augment="mild", balanced=False)
+        return dataclasses.replace(options, augment="mild", batch=128, balanced=False)
+    if method == "source-only":  # half the work per step, and nothing to wait for
+        options = dataclasses.replace(options, batch=128, steps=3000)
     if source == "svhn":  # photographed digits get smaller, and lie on textures instead of plain walls
         return dataclasses.replace(options, source_zoom=(0.55, 1.1), beside=0.0, thickness=0.0, clutter=0.5)
     return options

@@ -95,6 +95,8 @@ def train(options: Options, data: Data, run: runs.Run, state: dict[str, Any] | N
                     loss = class_loss + domain_loss
                     if options.entropy:
                         loss = loss + options.entropy * losses.ramp(progress) * losses.entropy(target_logits)
+                    if options.balance:
+                        loss = loss + options.balance * losses.imbalance(target_logits)
 
             optimiser.zero_grad()
             loss.backward()

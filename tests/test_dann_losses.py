@@ -62,6 +62,21 @@ def test_entropy_is_that_of_the_predictions():
     assert losses.ramp(0) == 0 and losses.ramp(0.25) == pytest.approx(0.5) and losses.ramp(0.5) == losses.ramp(1) == 1
 
 
+def test_imbalance_is_least_where_all_classes_are_predicted():
+    even, one = 20.0 * torch.eye(10), 20.0 * torch.eye(10)[:1].expand(10, -1)
+    assert losses.imbalance(even) == pytest.approx(math.log(10), abs=1e-3) and losses.imbalance(one) > 10
+
+
+def test_conditional_domain_classifier_sees_classes_but_does_not_train_the_classifier():
+    torch.manual_seed(0)
+    network = build("default", conditional=True)
+    features, logits = torch.randn(4, 128), torch.randn(4, 10, requires_grad=True)
+    out = network.domain_logits(features, logits, 1.0)
+    assert not torch.allclose(out, network.domain_logits(features, logits.roll(1, 1), 1.0))
+    out.sum().backward()
+    assert logits.grad is None
+
+
 def test_domain_accuracy_knows_its_labels():
     source, target = torch.tensor([[3.0, 0.0]] * 4), torch.tensor([[0.0, 3.0]] * 2)
     assert losses.domain_accuracy(source, target) == 1
@@ -74,7 +89,8 @@ def test_heads_return_logits(name):
     torch.manual_seed(0)
     network = build(name).train()
     features = network.features(torch.rand(16, 3, 28, 28))
-    for out, classes in ((network.classifier(features), 10), (network.domain_logits(features, 1.0), 2)):
+    logits = network.classifier(features)
+    for out, classes in ((logits, 10), (network.domain_logits(features, logits, 1.0), 2)):
         assert out.shape == (16, classes)
         assert not torch.allclose(out.exp().sum(1), torch.ones(16), atol=1e-3)
         assert not torch.allclose(out.sum(1), torch.ones(16), atol=1e-3)
@@ -89,7 +105,8 @@ def test_target_batch_changes_the_feature_gradient_and_not_the_classifiers(name)
     def gradients(target):
         network.zero_grad()
         features, others = network.features(source), network.features(target)
-        domain = losses.domain_loss(network.domain_logits(features, 1.0), network.domain_logits(others, 1.0))
+        domain = losses.domain_loss(network.domain_logits(features, network.classifier(features), 1.0),
+                                    network.domain_logits(others, network.classifier(others), 1.0))
         (losses.class_loss(network.classifier(features), labels) + domain).backward()
         return [torch.cat([p.grad.flatten() for p in part.parameters()]).clone()
                 for part in (network.feature, network.classifier)]
