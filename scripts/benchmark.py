@@ -81,7 +81,7 @@ def ours(options: Options, data: Data, folder: Path, device: torch.device, preci
 
 def network_step(options: Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
     """Forward, backward and optimiser on given batches; `fast` with our memory layout and precision."""
-    model = build(options.network, options.width).to(device)
+    model = build(options.network, options.width, options.conditional).to(device)
     if not fast:
         model = model.to(memory_format=torch.contiguous_format)
     optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
@@ -89,8 +89,9 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
     def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
         with autocast(device, precision if fast else "fp32"):
             features, others = model.features(source), model.features(target)
-            domain = losses.domain_loss(model.domain_logits(features, 0.1), model.domain_logits(others, 0.1))
-            loss = losses.class_loss(model.classifier(features), labels) + domain + losses.entropy(model.classifier(others))
+            logits, other_logits = model.classifier(features), model.classifier(others)
+            domain = losses.domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
+            loss = losses.class_loss(logits, labels) + domain + losses.entropy(other_logits)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -185,8 +186,8 @@ def grading(folder: Path) -> None:
              for _ in range(TURNS)]
     best = min(parts, key=sum)
     names = ("import", "decode", "network", "write")
-    print(f"grading 10,000 images: {sum(best):.1f} s; "
-          + ", ".join(f"{name} {seconds:.2f} s ({100 * seconds / sum(best):.0f} %)" for name, seconds in zip(names, best, strict=True)))
+    shares = [f"{name} {seconds:.2f} s ({100 * seconds / sum(best):.0f} %)" for name, seconds in zip(names, best, strict=True)]
+    print(f"grading 10,000 images: {sum(best):.1f} s; {', '.join(shares)}")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def cell(found: list[dict[str, Any]], kind: str, original: float) -> str:
 def results_table() -> str:
     """Accuracies of every method in both directions."""
     every = cards()
-    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | SVHN → MNIST-M (10,000) |", "|---|---|---|"]
+    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | SVHN → MNIST-M (10,000) |",
+             "|---|---|---|"]
     for method, kind, title in ROWS:
         cells = []
         for place, (source, target) in enumerate(DIRECTIONS):
@@ -70,8 +71,8 @@ def runs_table() -> str:
     """Every measured run with its command, seed, steps, time and hardware."""
     lines = ["| command | % | steps | minutes | hardware |", "|---|---|---|---|---|"]
     for card in cards():
-        lines.append(f"| `{card['command']}` | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | {card['hardware']}, "
-                     f"{card['options']['precision']} |")
+        lines.append(f"| `{card['command']}` | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | "
+                     f"{card['hardware']}, {card['options']['precision']} |")
     return "\n".join(lines)
 
 

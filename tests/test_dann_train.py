@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from common import runs, synthetic
 from dann.options import Options, command, preset
@@ -52,8 +53,8 @@ def same(a, b):
 
 @pytest.mark.parametrize("name", ["default", "report"])
 @pytest.mark.parametrize("method", ["source-only", "dann", "target-only"])
-def test_every_method_trains_two_epochs_and_can_be_used(method, name, root, tmp_path):
-    """The program itself, from the command line to a CSV."""
+def test_every_method_trains_two_epochs_and_can_be_measured(method, name, root, tmp_path):
+    """The programs themselves, from the command line to a report."""
     folder = tmp_path / "run"
     settings = ["--epochs", "2", "--batch", "32", "--held-out", "20", "--width", "8", "--device", "cpu", "--precision", "fp32"]
     call("dann.train", "--method", method, "--preset", name, "--data", root, "--run", folder, *settings)
@@ -68,14 +69,12 @@ def test_every_method_trains_two_epochs_and_can_be_used(method, name, root, tmp_
                   "--json", tmp_path / "figures.json").stdout
     figures = json.loads((tmp_path / "figures.json").read_text())["svhn test"]
     assert figures["count"] == 90 and f"{figures['accuracy']:.2f}" in output
-    call("dann.predict", root / "digits/svhn/test", "svhn", tmp_path / "out.csv", "--weights", folder / "weights.safetensors")
-    assert len((tmp_path / "out.csv").read_text().splitlines()) == 91
 
 
-def call(module, *arguments):
+def call(module, *arguments, code=0):
     result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True,
                             env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == code, result.stderr
     return result
 
 
@@ -93,9 +92,10 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path):
 
     def records(name):
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+        return {r.pop("step"): r for r in map(json.loads, lines) if r.pop("seconds")}
 
-    assert records("whole") == records("part")
+    whole_records, part_records = records("whole"), records("part")
+    assert set(whole_records) == {4, 8, 12} and all(part_records[step] == whole_records[step] for step in whole_records)
 
 
 def stop_after(steps, options, root, folder):
@@ -164,6 +164,31 @@ def test_progress_of_the_schedules_is_step_over_total_steps(root, tmp_path):
     assert [r["λ"] for r in records] == [reversal_schedule((r["step"] - 1) / 12) for r in records]
     options = Options(steps=1000)
     assert learning_rate(options, 999, 0.999) < 1e-5 < learning_rate(options, 500, 0.5) < options.lr
+
+
+def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_path):
+    folder = tmp_path / "run"
+    settings = ["--data", root, "--device", "cpu", "--steps", "3", "--batch", "16", "--width", "8", "--precision", "fp32"]
+    call("dann.train", *settings, "--run", folder)
+    for arguments, says in ((["--resume", folder, "--lr", "0.5"], "lr 0.001 -> 0.5"), ([*settings, "--run", folder], "--resume")):
+        result = call("dann.train", *arguments, code=2)
+        assert result.stderr.count("\n") == 1 and says in result.stderr
+    call("dann.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
+         tmp_path / "tsne.png", "--device", "cpu")
+    assert Image.open(tmp_path / "tsne.png").size[0] > 1000
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["--source", "svhn", "--target", "svhn"], "svhn"), (["--steps", "0"], "steps"), (["--data", "nowhere"], "prepare_data"),
+    (["--device", "cuda:99"], "cuda:99"), (["--method", "magic"], "magic"), (["--resume", "nowhere"], "nowhere")])
+def test_bad_options_are_one_sentence(arguments, says, root):
+    result = call("dann.train", "--data", root, *arguments, code=2)
+    assert says in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_dry_run_writes_nothing(root, tmp_path):
+    result = call("dann.train", "--data", root, "--run", tmp_path / "run", "--dry-run", "--method", "source-only")
+    assert "source-only" in result.stdout and "parameters" in result.stdout and not (tmp_path / "run").exists()
 
 
 def test_a_finished_card_names_its_command():
