@@ -39,8 +39,8 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def domain_loss(source: Tensor, target: Tensor) -> Tensor:
-    """L_d: cross-entropy of domain logits (N, 2) and (M, 2) with "source" = 0 and "target" = 1, each domain weighing half. It is
-    ln 2 = 0.693 where the features do not tell the domains apart."""
+    """L_d: cross-entropy of domain logits (N, 2) and (M, 2) with "source" = 0 and "target" = 1, each domain weighing half (half of
+    the sum in equation 18, so that λ of 1 there is 2 here). It is ln 2 = 0.693 where the features do not tell the domains apart."""
     return 0.5 * (F.cross_entropy(source.float(), source.new_zeros(len(source), dtype=torch.long))
                   + F.cross_entropy(target.float(), target.new_ones(len(target), dtype=torch.long)))
 
