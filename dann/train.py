@@ -194,6 +194,8 @@ def main() -> None:
     else:
         named = {name: getattr(args, name) for name in ("method", "source", "target") if hasattr(args, name)}
         options = options_from(args, preset(args.preset, **complete(named)))
+        if hasattr(args, "steps") and not hasattr(args, "epochs"):  # what was asked for, whatever the preset counts in
+            options = dataclasses.replace(options, epochs=0)
     check(options)
 
     device = choose_device(args.device)
