@@ -51,8 +51,11 @@ def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     """Grey dilation or erosion with a 3x3 window on a share p of the images: thicker or thinner strokes."""
     index, out = share(images, p, generator), images.clone()
     half = len(index) // 2
-    for sign, part in ((1, index[:half]), (-1, index[half:])):
-        out[part] = sign * F.max_pool2d(sign * images[part], 3, stride=1, padding=1)
+    for extreme, part in ((torch.maximum, index[:half]), (torch.minimum, index[half:])):
+        # rows, then columns, by shifted slices: on the CPU several times faster than max_pool2d
+        wide = F.pad(images[part], (1, 1, 1, 1), mode="replicate")
+        rows = extreme(extreme(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
+        out[part] = extreme(extreme(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
     return out
 
 
