@@ -47,7 +47,8 @@ def main() -> None:
         is_target.append(torch.full((len(index),), domain == options["target"]))
     points = tsne.embed(torch.cat(features), args.seed)
     names = (f"{TITLES[options['source']]} (source)", f"{TITLES[options['target']]} (target)")
-    title = f"{options['method']}, {TITLES[options['source']]} → {TITLES[options['target']]}: t-SNE of test features"
+    method = options["method"].replace("dann", "DANN")
+    title = f"{method}, {TITLES[options['source']]} → {TITLES[options['target']]}: t-SNE of test features"
     tsne.draw(args.output, points, torch.cat(labels).numpy(), torch.cat(is_target).numpy(), names, title)
     print(f"{args.output}: {len(points)} test images")
 
