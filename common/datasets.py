@@ -56,8 +56,7 @@ def read_images(folder: Path, size: int = 28, cache: bool = True) -> tuple[Tenso
     decoded = decode(folder, names, size)
     if isinstance(decoded, tuple):
         raise InputError(f"{decoded[0]} cannot be read as an image ({decoded[1]}); replace or remove it")
-    # what changed while it was read is not kept: the key would belong to other content
-    if cache and fingerprint(listing(folder)) == key:
+    if cache:  # under the key from before the decoding: what changed meanwhile has another one already
         _save(file, key, decoded)
     return torch.from_numpy(decoded), names
 

@@ -140,7 +140,7 @@ def test_added_removed_renamed_and_swapped_files_are_seen(folder):
     assert values(folder) == {"00001.png": 100, "00002.png": 50, "00009.png": 9}
 
 
-def test_change_during_decoding_is_not_kept(folder, monkeypatch):
+def test_change_during_decoding_is_seen_the_next_time(folder, monkeypatch):
     original = datasets.decode
 
     def slow(place, names, size):
