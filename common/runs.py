@@ -72,8 +72,9 @@ def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"{folder} cannot be made ({problem.strerror}); name another folder with --run") from None
+    writer = _tensorboard(folder) if tensorboard else None
     write_atomically(folder / "options.json", json.dumps(options, indent=2) + "\n")
-    return Run(folder, total_steps, tensorboard=_tensorboard(folder) if tensorboard else None)
+    return Run(folder, total_steps, tensorboard=writer)
 
 
 def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> tuple[Run, dict[str, Any]]:

@@ -136,6 +136,13 @@ def test_resume_needs_a_whole_checkpoint_and_drops_what_came_after_it(tmp_path):
         runs.read_options(tmp_path)
 
 
+def test_missing_tensorboard_is_a_sentence_and_starts_no_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it fails, installed or not
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        runs.start(tmp_path / "run", {"lr": 1.0}, 10, tensorboard=True)
+    assert runs.start(tmp_path / "run", {"lr": 1.0}, 10).first_step == 0
+
+
 def test_differences_name_what_changed():
     assert runs.differences({"lr": 1, "seed": 0}, {"lr": 2, "seed": 0}) == "lr 1 -> 2"
     assert runs.differences({"lr": 1}, {"lr": 1}) == ""
