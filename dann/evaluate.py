@@ -1,7 +1,7 @@
 """Accuracy of trained networks on a test split: `python -m dann.evaluate --weights RUN/weights.safetensors --data hw3_data`.
 
 Prints accuracy, per-class accuracy and the confusion matrix on the target's test images (or those of --domain), and writes them
-as JSON where --json names a file. This is the one place that reads target labels; nothing that trains imports it.
+as JSON where --json names a file. Only this program and the colours of dann.visualize read target labels; no training does.
 """
 
 from __future__ import annotations
