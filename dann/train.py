@@ -145,13 +145,14 @@ def target_view(images: Tensor, options: Options, generator: torch.Generator) ->
 
 
 def final_network(averaged: DANN, data: Data, options: Options, device: torch.device) -> DANN:
-    """The averaged network in evaluation mode. Its BatchNorm statistics come from what it is to classify: DANN's from target
-    images; without a target, from labelled images varied as in training, whose spread is the best guess at another domain."""
+    """The averaged network in evaluation mode. Its BatchNorm statistics come from images of the domain that it is to classify;
+    source-only, which may not see that domain, takes them from source images varied as in training, whose spread is the best
+    guess at it."""
     if not options.adabn:
         return copy.deepcopy(averaged).eval()
-    if options.method == "dann":
-        return estimate_statistics(averaged, [part.float() / 255 for part in data.unlabelled[:10_000].split(500)])
-    return estimate_statistics(averaged, labelled_views(data, options, 10_000, device))
+    if options.method == "source-only":
+        return estimate_statistics(averaged, labelled_views(data, options, 10_000, device))
+    return estimate_statistics(averaged, [part.float() / 255 for part in data.unlabelled[:10_000].split(500)])
 
 
 def labelled_views(data: Data, options: Options, count: int, device: torch.device) -> list[Tensor]:
