@@ -159,3 +159,15 @@ def strong(images: Tensor, zoom: tuple[float, float], beside: float, thickness: 
 def mild(images: Tensor, generator: torch.Generator) -> Tensor:
     """For networks trained and tested in one domain: small rotations, zooms and shifts only."""
     return affine(images, 10, (0.9, 1.1), 0.1, 2, generator)
+
+
+def shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Each image moved by up to `most` whole pixels in either direction, the border repeated: a weak view, on which a teacher is
+    sure of itself."""
+    n, (height, width) = len(images), images.shape[2:]
+    moves = torch.randint(-most, most + 1, (2, n, 1), generator=generator, device=images.device)
+    rows = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=images.device) + moves[1]).clamp(0, width - 1)
+    batch = torch.arange(n, device=images.device)[:, None, None]
+    # advanced indices around a slice put their own dimensions first
+    return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

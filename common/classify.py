@@ -20,6 +20,11 @@ def predict_classes(network: nn.Module, images: Tensor, batch: int = 1000) -> Te
     return torch.cat(parts)
 
 
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Percent of the images (N, 3, H, W) uint8 that the network, in evaluation mode, classifies as labelled."""
+    return 100 * (predict_classes(network, images) == labels).float().mean().item()
+
+
 def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
     """(classes, classes) int64 counts; row = true class, column = predicted class."""
     assert predictions.shape == labels.shape, f"{len(predictions)} predictions for {len(labels)} labels"

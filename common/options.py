@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from common.cli import InputError
+
 T = TypeVar("T")
 
 
@@ -35,6 +37,34 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
 def options_from(args: argparse.Namespace, preset: T) -> T:
     """The preset with what the command line gives in its place."""
     return replace(preset, vars(args))
+
+
+def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
+    """The command line's ` --flag value …` that turns the options `base` into `options`, the fields of `leave` left out."""
+    text = ""
+    for name, value in dataclasses.asdict(options).items():
+        if value == getattr(base, name) or name in leave:
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            text += f" --{flag}" if value else f" --no-{flag}"
+        else:
+            text += f" --{flag} " + (" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    return text
+
+
+def require_positive(options: Any, *names: str) -> None:
+    """InputError for those of the named options that are not greater than 0."""
+    for name in names:
+        if getattr(options, name) <= 0:
+            raise InputError(f"--{name.replace('_', '-')} must be greater than 0, not {getattr(options, name)}")
+
+
+def require_share(options: Any, *names: str) -> None:
+    """InputError for those of the named options that are not at least 0 and less than 1."""
+    for name in names:
+        if not 0 <= getattr(options, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 0 and less than 1, not {getattr(options, name)}")
 
 
 def replace(options: T, values: Mapping[str, Any]) -> T:

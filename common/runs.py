@@ -1,7 +1,8 @@
 """A run folder: options.json, metrics.jsonl, log.txt, last.pt, and all that a training does with them.
 
-The folder is made by `start`, found again by `resume`; `Run.log` writes one line to the screen and one record to metrics.jsonl;
-`Run.save` replaces the checkpoint in one move, so that a killed training always leaves a whole one.
+The folder is made by `start`, found again by `resume`. `Run.steps` counts the steps of a training, saves the checkpoint now and
+then, and ends at Ctrl-C; `Run.log` writes one line to the screen and one record to metrics.jsonl; `Run.save` replaces the
+checkpoint in one move, so that a killed training always leaves a whole one.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,22 +25,53 @@ from common.cli import InputError
 from common.files import write_atomically
 
 
+class Stopped(Exception):
+    """Ctrl-C: the checkpoint is saved, and the training ends here."""
+
+
 @dataclasses.dataclass
 class Run:
-    """An open run folder; `seconds` counts the training time of all its sessions, and `seen` the images of this one."""
+    """An open run folder. `step` steps of `total_steps` are done, which took `seconds` in earlier sessions; `state` is the
+    checkpoint that the training continues from, None at its start."""
 
     folder: Path
     total_steps: int
+    step: int = 0
     seconds: float = 0.0
-    first_step: int = 0
+    state: dict[str, Any] | None = None
+    log_every: int = 200
+    save_every: int = 500
     tensorboard: Any = None
+    interrupted: list[int] = dataclasses.field(default_factory=list)
     began: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.first_step = self.step
+
+    def steps(self, state: Callable[[], dict[str, Any]], end: int | None = None) -> Iterator[int]:
+        """The steps from the present one up to `end` (the whole run's, where none is given). After each, the checkpoint is due
+        every `save_every` steps, at the end, and when someone wants to stop; `state` gives its content."""
+        end = self.total_steps if end is None else end
+        while self.step < end:
+            yield self.step
+            self.step += 1
+            if self.step % self.save_every == 0 or self.step == end or self.interrupted:
+                self.save(state())
+            if self.interrupted and self.step < self.total_steps:
+                raise Stopped
+
+    def log_due(self, step: int) -> bool:
+        """Whether the step that is being made is one to report."""
+        return (step + 1) % self.log_every == 0 or step + 1 == self.total_steps
 
     def elapsed(self) -> float:
         return self.seconds + time.perf_counter() - self.began
 
     def log(self, step: int, images_per_step: int, metrics: dict[str, float]) -> None:
-        """`metrics` as they stand after `step` steps: a progress line, and a record of metrics.jsonl."""
+        """`metrics` as they stand after `step` steps: a progress line, and a record of metrics.jsonl. InputError where one is
+        not finite."""
+        if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise InputError(f"{bad[0]} is {metrics[bad[0]]} after {step} steps; try a smaller learning rate")
         here = max(time.perf_counter() - self.began, 1e-9)
         done = max(step - self.first_step, 1)
         left = (self.total_steps - step) * here / done
@@ -57,10 +90,10 @@ class Run:
         with (self.folder / "log.txt").open("a") as file:
             file.write(line + "\n")
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """last.pt: the state (tensors and plain values only, so that weights_only=True can read it) after `step` steps."""
+    def save(self, state: dict[str, Any]) -> None:
+        """last.pt: the state (tensors and plain values only, so that weights_only=True can read it) after this step."""
         buffer = io.BytesIO()
-        torch.save({**state, "step": step, "seconds": self.elapsed()}, buffer)
+        torch.save({**state, "step": self.step, "seconds": self.elapsed()}, buffer)
         write_atomically(self.folder / "last.pt", buffer.getvalue())
 
 
@@ -77,8 +110,8 @@ def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: 
     return Run(folder, total_steps, tensorboard=writer)
 
 
-def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> tuple[Run, dict[str, Any]]:
-    """The run of that folder and its checkpoint. Records that a killed session wrote after its checkpoint are dropped."""
+def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> Run:
+    """The run of that folder with its checkpoint. Records that a killed session wrote after its checkpoint are dropped."""
     path = folder / "last.pt"
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -90,8 +123,8 @@ def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bo
     if metrics.exists():
         kept = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= state["step"]]
         write_atomically(metrics, "".join(line + "\n" for line in kept))
-    run = Run(folder, total_steps, state["seconds"], state["step"], _tensorboard(folder) if tensorboard else None)
-    return run, state
+    writer = _tensorboard(folder) if tensorboard else None
+    return Run(folder, total_steps, state["step"], state["seconds"], state, tensorboard=writer)
 
 
 def read_options(folder: Path) -> dict[str, Any]:
@@ -115,11 +148,9 @@ def new_folder(package: str, name: str) -> Path:
 
 
 @contextmanager
-def interruptible() -> Iterator[list[int]]:
+def interruptible(caught: list[int]) -> Iterator[None]:
     """Ctrl-C (and a polite kill) only fills the list, so that the loop can finish its step and save; a second one ends at
     once."""
-    caught: list[int] = []
-
     def catch(number: int, frame: object) -> None:
         if caught:
             sys.exit(130)
@@ -127,7 +158,7 @@ def interruptible() -> Iterator[list[int]]:
 
     before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield caught
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -57,3 +57,15 @@ def versions() -> dict[str, str]:
     """Versions of what decides a number."""
     return {"python": platform.python_version(), "torch": torch.__version__, "numpy": version("numpy"),
             "pillow": version("pillow")}
+
+
+def save_state(**parts: Any) -> dict[str, Any]:
+    """The state of modules and optimisers under the names they are given by, for a checkpoint."""
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
+def load_state(state: dict[str, Any] | None, **parts: Any) -> None:
+    """The reverse of `save_state`; nothing happens where there is no state."""
+    for name, part in parts.items():
+        if state is not None:
+            part.load_state_dict(state[name])

@@ -1,5 +1,5 @@
 """The losses of domain-adversarial training, named and numbered as in Ganin et al., JMLR 2016 (17), "Domain-Adversarial
-Training of Neural Networks". Logits go in; each function returns a scalar."""
+Training of Neural Networks". Logits go in; each function returns a scalar. (L_y is `class_loss` of common.losses.)"""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ def reversal_schedule(progress: float) -> float:
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
-def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """L_y: cross-entropy of source images (N, 10) with their labels (N,)."""
-    return F.cross_entropy(logits.float(), labels)
-
-
 def domain_loss(source: Tensor, target: Tensor) -> Tensor:
     """L_d: cross-entropy of domain logits (N, 2) and (M, 2) with "source" = 0 and "target" = 1, each domain weighing half (half of
     the sum in equation 18, so that λ of 1 there is 2 here). It is ln 2 = 0.693 where the features do not tell the domains apart."""
@@ -50,17 +45,6 @@ def entropy(logits: Tensor) -> Tensor:
     equation 5; Grandvalet & Bengio 2004). No label is involved."""
     logs = logits.float().log_softmax(1)
     return -(logs.exp() * logs).sum(1).mean()
-
-
-def imbalance(logits: Tensor) -> Tensor:
-    """-mean_k log p̄_k, where p̄ is the batch's mean prediction: grows without bound when a class is no longer predicted, which is
-    where lowering the entropy alone can end. Its weight stays small, since the target's classes need not be equally frequent."""
-    return -logits.float().softmax(1).mean(0).clamp(min=1e-6).log().mean()
-
-
-def ramp(progress: float) -> float:
-    """0 → 1 over the first half of training, along half a cosine: early predictions are not worth sharpening."""
-    return 0.5 - 0.5 * math.cos(math.pi * min(1.0, 2 * progress))
 
 
 def domain_accuracy(source: Tensor, target: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from common.networks import Standardise, by_class, six_convolutions
 from dann.losses import reverse_gradient
 
 
@@ -32,12 +33,10 @@ class DANN(nn.Module):
 
     def domain_logits(self, features: Tensor, logits: Tensor, strength: float) -> Tensor:
         """Features (N, D), through the reversal layer → domain logits (N, 2). Where the network is conditional, the domain
-        classifier sees the outer product of features and predicted classes (Long et al. 2018, equation 4): it then compares
-        the domains class by class, and cannot be satisfied by matching one class with another."""
+        classifier sees features x predicted classes instead."""
         features = reverse_gradient(features, strength)
         if self.conditional:
-            classes = logits.detach().float().softmax(1)
-            features = (features[:, :, None] * classes[:, None, :]).flatten(1)
+            features = by_class(features, logits)
         return self.domain(features)
 
 
@@ -46,24 +45,6 @@ class Centre(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images * 2 - 1
-
-
-class Standardise(nn.Module):
-    """Each channel of each image to mean 0 and variance 1 (instance normalisation of the input, as in Shu et al. 2018,
-    section 6.1): brightness and contrast, most of what separates the domains, are gone before the first convolution."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        mean = images.mean((2, 3), keepdim=True)
-        # flat images (a blank crop) must not be blown up to noise
-        deviation = images.std((2, 3), keepdim=True) + 0.02
-        return ((images - mean) / deviation).to(memory_format=torch.channels_last)
-
-
-class GlobalPool(nn.Module):
-    """(N, C, H, W) → (N, C): the mean over all positions, in float32 whatever the precision before it."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.float().mean((2, 3))
 
 
 def report_network() -> DANN:
@@ -81,21 +62,9 @@ def report_network() -> DANN:
     return DANN(Centre(), feature, classifier, domain)
 
 
-def _block(inputs: int, outputs: int) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for channels in (inputs, outputs):
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs),
-                   nn.LeakyReLU(0.1, inplace=True)]
-    return layers
-
-
 def default_network(width: int = 32, conditional: bool = True) -> DANN:
-    """Six 3x3 convolutions in three stages and global average pooling (0.29 M parameters at width 32): 4·width features."""
-    feature = nn.Sequential(
-        *_block(3, width), nn.MaxPool2d(2),
-        *_block(width, 2 * width), nn.MaxPool2d(2),
-        *_block(2 * width, 4 * width), GlobalPool(),
-    )
+    """Six 3x3 convolutions, 4·width features, a linear classifier, and a domain classifier of three layers."""
+    feature = six_convolutions(width)
     inputs = 4 * width * (10 if conditional else 1)
     domain = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
     return DANN(Standardise(), feature, nn.Linear(4 * width, 10), domain, conditional)

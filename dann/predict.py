@@ -11,13 +11,11 @@ from typing import Any
 
 import torch
 
-from common.classify import predict_classes, write_predictions
-from common.cli import InputError, Parser, run_main
-from common.datasets import read_images
-from common.device import choose_device
+from common import predict
+from common.cli import run_main
+from common.domains import other
 from common.weights import load_into, load_weights
 from dann.models import DANN, build
-from dann.options import DOMAINS, other
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -36,28 +34,7 @@ def load_network(weights: Path, device: torch.device) -> tuple[DANN, dict[str, A
 
 
 def main() -> None:
-    parser = Parser(prog="python -m dann.predict", description=__doc__)
-    parser.add_argument("image_dir", type=Path, metavar="IMAGE_DIR", help="folder of images; all are read")
-    parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help="the images' domain: mnistm or svhn")
-    parser.add_argument("out_csv", type=Path, metavar="OUT_CSV", help="file to write: image_name,label")
-    parser.add_argument("--weights", type=Path, help="another network than the released one")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    args = parser.parse_args()
-    check_writable(args.out_csv)
-
-    device = choose_device(args.device)
-    network, _ = load_network(args.weights or released(args.target), device)
-    # no cache: grading leaves nothing behind but the CSV
-    images, names = read_images(args.image_dir, cache=False)
-    write_predictions(args.out_csv, names, predict_classes(network, images.to(device)))
-
-
-def check_writable(path: Path) -> None:
-    """InputError before any work where the CSV could not be written after it."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name the CSV file to write")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    predict.program("dann", __doc__, load_network, released)
 
 
 if __name__ == "__main__":

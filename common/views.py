@@ -1,0 +1,58 @@
+"""How the digits of either domain are varied in training: the options, and the views they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common import augment
+from common.options import option
+
+
+@dataclass(frozen=True)
+class Views:
+    """Options of a training between the domains; the defaults vary drawn digits towards photographed ones (MNIST-M → SVHN)."""
+
+    augment: str = option("strong", "of source and target images alike", ("none", "mild", "strong"))
+    source_zoom: tuple[float, float] = option((0.8, 1.4), "drawn digits are 20 of 28 pixels high, photographed ones fill it")
+    target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size")
+    beside: float = option(0.6, "share of source images with other digits at their sides, as photographs have them")
+    thickness: float = option(0.5, "share of images with thicker or thinner strokes")
+    clutter: float = option(0.0, "share of source images that get a texture which changes sign under the strokes")
+
+
+# the changes for SVHN → MNIST-M: photographed digits get smaller, and lie on textures instead of plain walls
+TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "beside": 0.0, "thickness": 0.0, "clutter": 0.5}
+
+
+def plain(images: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 → float in [0, 1]."""
+    return images.float() / 255
+
+
+def source_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+    """Labelled images (N, 3, 28, 28) uint8 → float in [0, 1], varied towards what the other domain looks like."""
+    if views.augment == "strong":
+        return augment.strong(plain(images), views.source_zoom, views.beside, views.thickness, views.clutter, generator)
+    return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
+
+
+def target_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+    """Unlabelled images likewise; neighbours and clutter they have already."""
+    if views.augment == "strong":
+        return augment.strong(plain(images), views.target_zoom, 0, views.thickness, 0, generator)
+    return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
+
+
+def source_views(images: Tensor, views: Views, seed: int) -> list[Tensor]:
+    """Batches of labelled images, varied as in training, the same at every call."""
+    generator = torch.Generator(images.device).manual_seed(seed)
+    return [source_view(part, views, generator) for part in images.split(500)]
+
+
+def plain_batches(images: Tensor) -> list[Tensor]:
+    """Batches of images as they are, for `estimate_statistics`."""
+    return [plain(part) for part in images.split(500)]
