@@ -60,6 +60,10 @@ class Run:
             if self.interrupted and self.step < self.total_steps:
                 raise Stopped
 
+    def state_after(self, step: int) -> dict[str, Any] | None:
+        """The checkpoint that the training continues from, if it was made after more than `step` steps: a stage's own."""
+        return self.state if self.first_step > step else None
+
     def log_due(self, step: int) -> bool:
         """Whether the step that is being made is one to report."""
         return (step + 1) % self.log_every == 0 or step + 1 == self.total_steps

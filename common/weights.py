@@ -24,9 +24,14 @@ def card_of(weights: Path) -> Path:
 
 def save_weights(path: Path, network: nn.Module, card: dict[str, Any]) -> None:
     """Write the network's state and its card, each atomically."""
+    save_tensors(path, network)
+    save_card(path, card)
+
+
+def save_tensors(path: Path, network: nn.Module) -> None:
+    """Write the network's state alone."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_atomically(path, save(state))
-    save_card(path, card)
 
 
 def save_card(weights: Path, card: dict[str, Any]) -> None:
