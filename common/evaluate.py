@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +47,16 @@ def measure(network: nn.Module, images: Tensor, labels: Tensor, device: torch.de
     return report(predict_classes(network, images.to(device)).cpu(), labels)
 
 
-def program(args: argparse.Namespace, weights: Path, network: Any, card: dict[str, Any], device: torch.device,
-            variants: dict[str, Callable[[str], nn.Module]]) -> None:
-    """Measure the network, and each of the variants that the domain's name makes of it; print, and write what was asked for."""
+def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: dict[str, Any], device: torch.device,
+            measured: dict[str, nn.Module]) -> None:
+    """Measure the networks that are named (one of them "", the result itself); print, and write what was asked for. `network` is
+    what --save writes."""
     options = card["options"]
     domain = args.domain or options["target"]
     split = read_split(args.data, domain, args.split, labelled=True)
     assert split.labels is not None
-    results = {f"{domain} {args.split}": measure(network, split.images, split.labels, device)}
-    for name, make in variants.items():
-        results[f"{domain} {args.split}, {name}"] = measure(make(domain), split.images, split.labels, device)
+    results = {f"{domain} {args.split}{name and ', ' + name}": measure(each, split.images, split.labels, device)
+               for name, each in measured.items()}
     print(f"{weights}: {options['method']}, {options['source']} -> {options['target']}")
     for title, figures in results.items():
         print(f"{title}: {table(figures)}")

@@ -39,15 +39,23 @@ def save_card(weights: Path, card: dict[str, Any]) -> None:
     write_atomically(card_of(weights), json.dumps(card, indent=2) + "\n")
 
 
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The state alone. InputError where the file is damaged."""
+    try:
+        return load(path.read_bytes())
+    except SafetensorError as problem:
+        raise InputError(f"{path} is damaged ({problem}); fetch it again") from None
+
+
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State and card. InputError that names the file where one is missing or damaged."""
     for file in (path, card_of(path)):
         if not file.is_file():
             raise InputError(f"{file} is not there; it comes with the repository, or train the network to make it")
     try:
-        return load(path.read_bytes()), json.loads(card_of(path).read_text())
-    except (SafetensorError, json.JSONDecodeError) as problem:
-        raise InputError(f"{path} or its card is damaged ({problem}); fetch it again") from None
+        return load_tensors(path), json.loads(card_of(path).read_text())
+    except json.JSONDecodeError as problem:
+        raise InputError(f"{card_of(path)} is damaged ({problem}); fetch it again") from None
 
 
 def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:

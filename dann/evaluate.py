@@ -6,13 +6,14 @@ as JSON where --json names a file.
 
 from __future__ import annotations
 
+from torch import nn
+
 from common import evaluate
 from common.cli import run_main
 from common.datasets import read_split
 from common.device import choose_device
 from common.ema import estimate_statistics
 from common.views import plain_batches
-from dann.models import DANN
 from dann.predict import load_network, released
 
 
@@ -25,11 +26,11 @@ def main() -> None:
     weights = args.weights or released(args.target)
     network, card = load_network(weights, device)
 
-    def adabn(domain: str) -> DANN:
-        images = read_split(args.data, domain, "train", labelled=False).images[:10_000]
-        return estimate_statistics(network, plain_batches(images.to(device)))
-
-    evaluate.program(args, weights, network, card, device, {"AdaBN": adabn} if args.adabn else {})
+    measured: dict[str, nn.Module] = {"": network}
+    if args.adabn:
+        images = read_split(args.data, args.domain or card["options"]["target"], "train", labelled=False).images[:10_000]
+        measured["AdaBN"] = estimate_statistics(network, plain_batches(images.to(device)))
+    evaluate.program(args, weights, network, card, device, measured)
 
 
 if __name__ == "__main__":

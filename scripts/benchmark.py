@@ -1,6 +1,7 @@
 """Where the time goes, as ratios measured in one run: `python -m scripts.benchmark`.
 
   step      a DANN training step against forward, backward and optimiser of the same network on resident random tensors
+  adda      likewise a step of ADDA's self-training, against the passes of student and teacher, and the optimiser
   feeding   the same recipe fed the usual way (PNG folder, PIL transforms, DataLoader on all cores) against ours
   grading   hw3_p3.sh on 10,000 images: import, decode, network, write
 
@@ -10,6 +11,8 @@ Everything runs on synthetic digits.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import os
 import subprocess
@@ -24,20 +27,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import adda.losses
+import adda.models
+import adda.options
+import adda.train
 from common import runs, synthetic
 from common.cli import Parser, run_main
 from common.device import autocast, choose_device, choose_precision, describe
+from common.domains import Data
+from common.losses import class_loss
 from dann import losses
 from dann.models import build
 from dann.options import Options, preset
-from dann.train import Data, train
+from dann.train import train
 
 STEPS, TURNS = 30, 4
 
 
 def main() -> None:
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
-    parser.add_argument("--only", choices=("step", "feeding", "grading"), help="one of the three")
+    parser.add_argument("--only", choices=("step", "adda", "feeding", "grading"), help="one of them")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -50,6 +59,8 @@ def main() -> None:
             synthetic.write_digits(folder, domain, "train", 4000, seed=0)
         if args.only in (None, "step"):
             step(folder, device, precision)
+        if args.only in (None, "adda"):
+            self_training_step(folder, device, precision)
         if args.only in (None, "feeding"):
             feeding(folder, device, precision)
         if args.only in (None, "grading"):
@@ -72,11 +83,14 @@ def seconds_per_step(programs: dict[str, Callable[[int], Any]]) -> dict[str, flo
 
 def ours(options: Options, data: Data, folder: Path, device: torch.device, precision: str) -> Callable[[int], Any]:
     """The training of the repository itself."""
-    def program(steps: int) -> None:
-        run = runs.Run(folder, steps)
-        run.say = lambda line: None  # type: ignore[method-assign]
-        train(options, data, run, None, device, precision, log_every=10**9, save_every=10**9)
-    return program
+    return lambda steps: train(options, data, quiet_run(folder, steps), device, precision)
+
+
+def quiet_run(folder: Path, steps: int) -> runs.Run:
+    """A run that reports and saves at its end only, and prints nothing."""
+    run = runs.Run(folder, steps, log_every=10**9, save_every=10**9)
+    run.say = lambda line: None  # type: ignore[method-assign]
+    return run
 
 
 def network_step(options: Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
@@ -91,28 +105,63 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
             features, others = model.features(source), model.features(target)
             logits, other_logits = model.classifier(features), model.classifier(others)
             domain = losses.domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
-            loss = losses.class_loss(logits, labels) + domain + losses.entropy(other_logits)
+            loss = class_loss(logits, labels) + domain + losses.entropy(other_logits)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     return run
 
 
+def resident(compute: Callable[[Tensor, Tensor, Tensor], None], source: int, target: int,
+             device: torch.device) -> Callable[[int], None]:
+    """The same random batches over and over: nothing to feed, nothing to vary."""
+    images = torch.rand(source, 3, 28, 28, device=device), torch.rand(target, 3, 28, 28, device=device)
+    labels = torch.arange(source, device=device) % 10
+
+    def program(steps: int) -> None:
+        for _ in range(steps):
+            compute(images[0], labels, images[1])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return program
+
+
 def step(folder: Path, device: torch.device, precision: str) -> None:
     options = preset("default", "dann", "mnistm", "svhn")
     bare = network_step(options, device, precision, fast=True)
-    images = torch.rand(2, options.batch, 3, 28, 28, device=device)
-    labels = torch.arange(options.batch, device=device) % 10
+    data = Data(folder, options.source, options.target, options.held_out, device)
+    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "bare": resident(bare, options.batch, options.batch, device)})
+    print_ratio("DANN step", times)
 
-    def resident(steps: int) -> None:
-        for _ in range(steps):
-            bare(images[0], labels, images[1])
-        if device.type == "cuda":
-            torch.cuda.synchronize()
 
-    data = Data(options, folder, device)
-    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "bare": resident})
-    print(f"step: {1000 * times['ours']:.1f} ms, bare network {1000 * times['bare']:.1f} ms: ratio "
+def self_training_step(folder: Path, device: torch.device, precision: str) -> None:
+    options = dataclasses.replace(adda.options.preset("default", "adda+st", "mnistm", "svhn"), source_steps=0, adversarial_steps=0)
+    data = Data(folder, options.source, options.target, options.held_out, device)
+    network = adda.models.build("default", options.width)[0].to(device)
+    student, teacher = network.train(), copy.deepcopy(network).train()
+    optimiser = torch.optim.Adam(student.parameters(), options.lr, fused=True)
+
+    def bare(source: Tensor, labels: Tensor, target: Tensor) -> None:
+        with torch.no_grad(), autocast(device, precision):
+            teacher_logits = teacher(target)
+        with autocast(device, precision):
+            source_logits, target_logits = student(source), student(target)
+            sure = adda.losses.confident(teacher_logits, source_logits, options.threshold)
+            loss = class_loss(source_logits, labels) + adda.losses.self_training_loss(target_logits, teacher_logits, sure)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    def ours(steps: int) -> None:
+        adda.train.self_train(adda.models.Adapted(network, network), dataclasses.replace(options, self_training_steps=steps), data,
+                              quiet_run(folder, steps), device, precision)
+
+    times = seconds_per_step({"ours": ours, "bare": resident(bare, options.source_batch, options.batch, device)})
+    print_ratio("self-training step", times)
+
+
+def print_ratio(what: str, times: dict[str, float]) -> None:
+    print(f"{what}: {1000 * times['ours']:.1f} ms, bare network {1000 * times['bare']:.1f} ms: ratio "
           f"{times['ours'] / times['bare']:.2f} (bar 1.15)")
 
 
@@ -148,7 +197,7 @@ def feeding(folder: Path, device: torch.device, precision: str) -> None:
                 compute(source.to(device), labels.to(device), target.to(device))
         return program
 
-    data = Data(options, folder, device)
+    data = Data(folder, options.source, options.target, options.held_out, device)
     times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "usual": usual(False), "fed": usual(True)})
     print(f"feeding: {1000 * times['usual']:.1f} ms a step the usual way (float32, contiguous), {1000 * times['fed']:.1f} ms with "
           f"our precision and layout, {1000 * times['ours']:.1f} ms ours: {times['usual'] / times['ours']:.2f} times (bar 3) and "
