@@ -130,7 +130,8 @@ def step(folder: Path, device: torch.device, precision: str) -> None:
     options = preset("default", "dann", "mnistm", "svhn")
     bare = network_step(options, device, precision, fast=True)
     data = Data(folder, options.source, options.target, options.held_out, device)
-    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "bare": resident(bare, options.batch, options.batch, device)})
+    times = seconds_per_step({"ours": ours(options, data, folder, device, precision),
+                              "bare": resident(bare, options.batch, options.batch, device)})
     print_ratio("DANN step", times)
 
 

@@ -78,3 +78,15 @@ def test_texture_changes_sign_under_the_stroke():
     darker = out[:, 0, 14, 13] < out[:, 0, 14, 8]
     assert 0.2 < darker.float().mean() < 0.8
     assert torch.equal(augment.texture(images, 0.0, generator()), images)
+
+
+def test_shift_moves_whole_images_by_whole_pixels():
+    images = torch.rand(200, 3, 28, 28)
+    moved = augment.shift(images, 2, generator())
+    seen = set()
+    for image, out in zip(images, moved, strict=True):
+        fits = [(y, x) for y in range(-2, 3) for x in range(-2, 3)
+                if torch.equal(out[:, 2:-2, 2:-2], image[:, 2 + y:26 + y, 2 + x:26 + x])]
+        assert len(fits) == 1
+        seen.add(fits[0])
+    assert len(seen) == 25 and torch.equal(augment.shift(images, 0, generator()), images)

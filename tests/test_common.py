@@ -124,16 +124,30 @@ def test_resume_needs_a_whole_checkpoint_and_drops_what_came_after_it(tmp_path):
     with pytest.raises(InputError, match=r"last\.pt"):
         runs.resume(folder, 10, cpu)
     run.log(2, 8, {"loss": 1.0})
-    run.save(2, {"weights": torch.ones(2)})
+    run.step = 2
+    run.save({"weights": torch.ones(2)})
     run.log(4, 8, {"loss": 0.5})  # killed before the next checkpoint
-    again, state = runs.resume(folder, 10, cpu)
-    assert again.first_step == 2 and state["weights"].tolist() == [1, 1] and again.elapsed() > run.seconds
+    again = runs.resume(folder, 10, cpu)
+    assert again.first_step == 2 and again.state["weights"].tolist() == [1, 1] and again.elapsed() > run.seconds
+    assert again.state_after(1) is again.state and again.state_after(2) is None
     assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [2]
     (folder / "last.pt").write_bytes((folder / "last.pt").read_bytes()[:100])
     with pytest.raises(InputError, match="damaged"):
         runs.resume(folder, 10, cpu)
     with pytest.raises(InputError, match=r"options\.json"):
         runs.read_options(tmp_path)
+
+
+def test_steps_save_now_and_then_and_at_the_end_of_a_stage(tmp_path):
+    run, saved = runs.Run(tmp_path, 10, log_every=4, save_every=3), []
+    run.save = lambda state: saved.append((run.step, state["x"]))
+    assert list(run.steps(lambda: {"x": "first"}, 4)) == [0, 1, 2, 3]
+    due = []
+    for step in run.steps(lambda: {"x": "second"}):
+        if run.log_due(step):
+            due.append(step)
+    assert due == [7, 9] and saved == [(3, "first"), (4, "first"), (6, "second"), (9, "second"), (10, "second")]
+    assert list(run.steps(dict)) == []
 
 
 def test_missing_tensorboard_is_a_sentence_and_starts_no_run(tmp_path, monkeypatch):

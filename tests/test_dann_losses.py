@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from common.losses import class_loss, imbalance
+from common.schedules import ramp
 from dann import losses
 from dann.models import build
 
@@ -42,7 +44,7 @@ def test_schedule_starts_at_zero_and_ends_near_one():
 def test_perfect_logits_give_no_loss():
     """A softmax before the cross-entropy would leave at least 1.46 for ten classes and 0.31 for two."""
     labels = torch.arange(10)
-    assert losses.class_loss(20.0 * torch.eye(10), labels) < 1e-3
+    assert class_loss(20.0 * torch.eye(10), labels) < 1e-3
     sure = torch.tensor([[20.0, 0.0]])
     assert losses.domain_loss(sure, sure.flip(1)) < 1e-3
 
@@ -59,12 +61,13 @@ def test_domain_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
 def test_entropy_is_that_of_the_predictions():
     assert losses.entropy(torch.zeros(3, 10)) == pytest.approx(math.log(10))
     assert losses.entropy(50.0 * torch.eye(10)) == pytest.approx(0, abs=1e-6)
-    assert losses.ramp(0) == 0 and losses.ramp(0.25) == pytest.approx(0.5) and losses.ramp(0.5) == losses.ramp(1) == 1
+    assert ramp(0) == 0 and ramp(0.25) == pytest.approx(0.5) and ramp(0.5) == ramp(1) == 1
+    assert ramp(0.5, 1.0) == pytest.approx(0.5)
 
 
 def test_imbalance_is_least_where_all_classes_are_predicted():
     even, one = 20.0 * torch.eye(10), 20.0 * torch.eye(10)[:1].expand(10, -1)
-    assert losses.imbalance(even) == pytest.approx(math.log(10), abs=1e-3) and losses.imbalance(one) > 10
+    assert imbalance(even) == pytest.approx(math.log(10), abs=1e-3) and imbalance(one) > 10
 
 
 def test_conditional_domain_classifier_sees_classes_but_does_not_train_the_classifier():
@@ -107,7 +110,7 @@ def test_target_batch_changes_the_feature_gradient_and_not_the_classifiers(name)
         features, others = network.features(source), network.features(target)
         domain = losses.domain_loss(network.domain_logits(features, network.classifier(features), 1.0),
                                     network.domain_logits(others, network.classifier(others), 1.0))
-        (losses.class_loss(network.classifier(features), labels) + domain).backward()
+        (class_loss(network.classifier(features), labels) + domain).backward()
         return [torch.cat([p.grad.flatten() for p in part.parameters()]).clone()
                 for part in (network.feature, network.classifier)]
 

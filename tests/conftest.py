@@ -1,0 +1,88 @@
+"""What the tests of trainings share: made-up digits of both domains, and the programs themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from common import runs, synthetic
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """A small hw3_data; svhn's train split holds 90 images, the others 120 or 90."""
+    folder = tmp_path_factory.mktemp("data")
+    for domain, count in (("mnistm", 120), ("svhn", 90)):
+        for split in ("train", "test"):
+            synthetic.write_digits(folder, domain, split, count, seed=len(domain + split))
+    return folder
+
+
+@pytest.fixture
+def one_thread():
+    """Sums in a fixed order, and no wait for busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def call(module, *arguments, code=0):
+    """A program as a user starts it."""
+    result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def same(a, b):
+    """Whether two networks are equal bit for bit, buffers included."""
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def records(folder):
+    """metrics.jsonl by step, without the times."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return {r.pop("step"): r for r in map(json.loads, lines) if r.pop("seconds")}
+
+
+def open_run(folder, steps, stop_after=None):
+    """A new run that reports every second step and saves every fourth; at step `stop_after` it sends its own process Ctrl-C."""
+    folder.mkdir(exist_ok=True)
+    run = runs.Run(folder, steps, log_every=2, save_every=4)
+    log = run.log
+
+    def log_and_stop(step, *rest):
+        log(step, *rest)
+        if step == stop_after:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run.log = log_and_stop
+    return run
+
+
+def resume(folder, steps):
+    run = runs.resume(folder, steps, CPU)
+    run.log_every, run.save_every = 2, 4
+    return run
+
+
+def copy_without_labels(root, to, domain="svhn", wrong=False):
+    """The data again; the domain's training labels are gone, or all 3."""
+    import shutil
+
+    shutil.copytree(root, to)
+    table = to / f"digits/{domain}/train.csv"
+    header, *rows = table.read_text().split()
+    table.unlink()
+    if wrong:
+        table.write_text("\n".join([header, *(row.split(",")[0] + ",3" for row in rows)]) + "\n")
+    return to
