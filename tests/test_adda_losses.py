@@ -1,0 +1,120 @@
+"""ADDA's mathematics and networks: traps 1, 4, 5 and 7 of the field."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from adda import losses
+from adda.models import build
+
+SAYS_SOURCE, SAYS_TARGET = torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 20.0]])
+
+
+def test_encoders_labels_are_the_discriminators_inverted():
+    """What the discriminator wants of a target image is what costs the encoder, and the reverse."""
+    assert losses.discriminator_loss(SAYS_SOURCE, SAYS_TARGET) < 1e-3 < 10 < losses.encoder_loss(SAYS_TARGET)
+    assert losses.encoder_loss(SAYS_SOURCE) < 1e-3 < 9 < losses.discriminator_loss(SAYS_TARGET, SAYS_SOURCE)
+    logits = torch.zeros(3, 2, requires_grad=True)
+    losses.encoder_loss(logits).backward()
+    assert (logits.grad[:, losses.SOURCE] < 0).all() and (logits.grad[:, losses.TARGET] > 0).all()
+
+
+def test_discriminator_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
+    assert losses.discriminator_loss(torch.zeros(3, 2), torch.zeros(50, 2)) == pytest.approx(math.log(2))
+    wrong = torch.tensor([[0.0, 4.0]])
+    one, many = (losses.discriminator_loss(wrong, SAYS_TARGET.repeat(n, 1)) for n in (1, 9))
+    assert one == pytest.approx(float(many))
+
+
+def test_domain_accuracy_knows_its_labels():
+    assert losses.domain_accuracy(SAYS_SOURCE, SAYS_TARGET.repeat(4, 1)) == 1
+    assert losses.domain_accuracy(SAYS_TARGET, SAYS_SOURCE) == 0
+
+
+def test_sure_images_are_those_above_a_share_of_the_sources_confidence():
+    teacher = torch.log(torch.tensor([[0.55, 0.45], [0.70, 0.30], [0.95, 0.05]]))
+    source = torch.log(torch.tensor([[0.8, 0.2], [0.2, 0.8]]))  # mean confidence 0.8
+    assert losses.confident(teacher, source, 0.75).tolist() == [False, True, True]
+    assert losses.confident(teacher, source, 0.9).tolist() == [False, False, True]
+    assert losses.confident(teacher, source - 5, 0.9).tolist() == [False, False, True]  # logits, not probabilities
+
+
+def test_self_training_learns_the_teachers_classes_of_sure_images_alone():
+    teacher = 20.0 * torch.eye(10)[:4]
+    student = torch.zeros(4, 10, requires_grad=True)
+    sure = torch.tensor([True, False, True, False])
+    loss = losses.self_training_loss(student, teacher.requires_grad_(True), sure)
+    assert loss == pytest.approx(2 / 4 * math.log(10))
+    loss.backward()
+    assert teacher.grad is None and (student.grad[[1, 3]] == 0).all()
+    assert student.grad[0].argmin() == 0 and student.grad[2].argmin() == 2
+    assert losses.self_training_loss(20.0 * torch.eye(10)[:4], teacher, sure) < 1e-3
+
+
+def test_monitors_tell_sure_diverse_and_collapsed_predictions_apart():
+    good = losses.monitors(20.0 * torch.eye(10).repeat(5, 1), 0.9)
+    assert good["confident"] == 1 and good["class entropy"] == pytest.approx(math.log(10), abs=1e-3)
+    assert good["nuclear norm"] == pytest.approx(1, abs=1e-3)
+    collapsed = losses.monitors(20.0 * torch.eye(10)[:1].repeat(50, 1), 0.9)
+    assert collapsed["confident"] == 1 and collapsed["class entropy"] < 0.01 and collapsed["nuclear norm"] < 0.4
+    unsure = losses.monitors(torch.zeros(50, 10), 0.9)
+    assert unsure["confident"] == 0 and unsure["nuclear norm"] < 0.4
+    assert losses.locked_in(good, 1.0) is None and losses.locked_in(unsure, 0.2) is None
+    assert "of 10 classes" in losses.locked_in(collapsed, 0.2) and "confident" in losses.locked_in(unsure, 0.5)
+
+
+def test_report_networks_are_the_reports():
+    network, discriminator = build("report")
+
+    def shapes(module):
+        return [tuple(layer.weight.shape) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+    assert shapes(network) == [(20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500)]
+    assert shapes(discriminator) == [(500, 500), (500, 500), (2, 500)]
+    assert [type(layer).__name__ for layer in network.encoder] == [
+        "Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d", "Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d", "Flatten", "Linear",
+        "BatchNorm1d", "LeakyReLU"]
+    layers = [*network.modules(), *discriminator.modules()]
+    assert all(layer.eps == 1e-5 for layer in layers if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d))
+    assert all(layer.negative_slope == 0.01 for layer in layers if isinstance(layer, nn.LeakyReLU))
+
+
+def test_default_network_is_small():
+    network, _ = build("default")
+    assert sum(p.numel() for p in network.parameters()) < 500_000
+
+
+@pytest.mark.parametrize("name", ["report", "default"])
+def test_heads_return_logits(name):
+    torch.manual_seed(0)
+    network, discriminator = build(name)
+    features = network.train().features(torch.rand(16, 3, 28, 28))
+    logits = network.classifier(features)
+    for out, classes in ((logits, 10), (discriminator(features, logits), 2)):
+        assert out.shape == (16, classes)
+        assert not torch.allclose(out.exp().sum(1), torch.ones(16), atol=1e-3)
+        assert not torch.allclose(out.sum(1), torch.ones(16), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["report", "default"])
+def test_one_rule_scales_every_image_to_one_number_of_channels(name):
+    """Which domain an image comes from, and which images share its batch, cannot change its scaling."""
+    scale = build(name)[0].scale
+    images = torch.rand(6, 3, 28, 28)
+    torch.testing.assert_close(scale(images)[2:3], scale(images[2:3]))
+    assert scale(images).shape == (6, 1 if name == "report" else 3, 28, 28) and not [*scale.parameters(), *scale.buffers()]
+    if name == "report":
+        white = scale(torch.ones(1, 3, 28, 28))
+        assert white.min() == pytest.approx(1) and scale(0 * images).max() == pytest.approx(-1)
+
+
+def test_conditional_discriminator_sees_classes_but_does_not_train_the_classifier():
+    torch.manual_seed(0)
+    _, discriminator = build("default")
+    features, logits = torch.randn(4, 128), torch.randn(4, 10, requires_grad=True)
+    out = discriminator(features, logits)
+    assert not torch.allclose(out, discriminator(features, logits.roll(1, 1)))
+    out.sum().backward()
+    assert logits.grad is None
