@@ -36,6 +36,7 @@ class Adapted(nn.Module):
     def __init__(self, source: Classifier, target: Classifier) -> None:
         super().__init__()
         self.source, self.target = source, target
+        self.eval()  # a result, not something that trains
 
     def forward(self, images: Tensor) -> Tensor:
         """Images of the target (N, 3, 28, 28) in [0, 1] → class logits (N, 10)."""

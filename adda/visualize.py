@@ -20,7 +20,7 @@ def features_of(network: Adapted, images: Tensor, is_target: bool) -> Tensor:
 
 
 def main() -> None:
-    visualize.program("adda", __doc__, load_network, released, features_of)
+    visualize.program("adda", __doc__, load_network, released, features_of, {"adda": "ADDA", "adda+st": "ADDA + self-training"})
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ from common.views import plain
 
 
 def program(package: str, description: str | None, load_network: Loader, released: Callable[[str], Path],
-            features_of: Callable[[Any, Tensor, bool], Tensor]) -> None:
-    """Draw the features that `features_of(network, images, is target)` gives for images (N, 3, 28, 28) in [0, 1]."""
+            features_of: Callable[[Any, Tensor, bool], Tensor], titles: dict[str, str]) -> None:
+    """Draw the features that `features_of(network, images, is target)` gives for images (N, 3, 28, 28) in [0, 1]; `titles` are
+    the methods' names in print."""
     parser = Parser(prog=f"python -m {package}.visualize", description=description)
     add_network(parser)
     parser.add_argument("--output", type=Path, default=Path("tsne.png"), help="picture to write")
@@ -47,7 +48,7 @@ def program(package: str, description: str | None, load_network: Loader, release
         is_target.append(torch.full((len(index),), domain == options["target"]))
     points = tsne.embed(torch.cat(features), args.seed)
     names = (f"{TITLES[options['source']]} (source)", f"{TITLES[options['target']]} (target)")
-    method = options["method"].replace("dann", "DANN").replace("adda", "ADDA")
-    title = f"{method}, {TITLES[options['source']]} → {TITLES[options['target']]}: t-SNE of test features"
+    method = options["method"]
+    title = f"{titles.get(method, method)}, {TITLES[options['source']]} → {TITLES[options['target']]}: t-SNE of test features"
     tsne.draw(args.output, points, torch.cat(labels).numpy(), torch.cat(is_target).numpy(), names, title)
     print(f"{args.output}: {len(points)} test images")

@@ -20,7 +20,7 @@ def features_of(network: DANN, images: Tensor, is_target: bool) -> Tensor:
 
 
 def main() -> None:
-    visualize.program("dann", __doc__, load_network, released, features_of)
+    visualize.program("dann", __doc__, load_network, released, features_of, {"dann": "DANN"})
 
 
 if __name__ == "__main__":

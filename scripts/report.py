@@ -1,6 +1,7 @@
 """The README's tables, made from the cards: `python -m scripts.report` prints them, `--write` puts them into README.md.
 
-A card is the JSON beside released weights (dann/weights/) or of another run that was measured (dann/results/).
+A card is the JSON beside released weights (dann/weights/, adda/weights/) or of another run that was measured (dann/results/,
+adda/results/).
 """
 
 from __future__ import annotations
@@ -16,19 +17,23 @@ from common.files import write_atomically
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- made by scripts.report from the cards: do not edit -->", "<!-- end -->"
 DIRECTIONS = (("mnistm", "svhn"), ("svhn", "mnistm"))
-# accuracies of the original report, in the order of DIRECTIONS
-ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "target-only": (90.0, 91.0)}
+# accuracies of the original report, in the order of DIRECTIONS; it has no self-training
+ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.27, 56.03), "target-only": (90.0, 91.0)}
+RELEASED = ("dann", "adda+st")
 ROWS = (("source-only", "default", "source only: no target image touched"), ("source-only", "adabn", "the same, then AdaBN"),
         ("dann", "default", "**DANN**, the weights of `hw3_p3.sh`"), ("dann", "seeds", "DANN, mean ± standard deviation"),
+        ("adda", "default", "ADDA, our network"), ("adda+st", "default", "**ADDA + self-training**, the weights of `hw3_p4.sh`"),
+        ("adda+st", "seeds", "ADDA + self-training, mean ± standard deviation"),
         ("target-only", "default", "target only, the upper bound"),
         ("source-only", "report", "report's recipe, source only"), ("dann", "report", "report's recipe, DANN"),
+        ("adda", "report", "report's recipe, ADDA"),
         ("target-only", "report", "report's recipe, target only"))
 
 
 def cards() -> list[dict[str, Any]]:
     """All cards of the repository, by name."""
-    paths = sorted(ROOT.glob("dann/weights/*.json")) + sorted(ROOT.glob("dann/results/*.json"))
-    return [json.loads(path.read_text()) for path in paths]
+    folders = [ROOT / package / kind for package in ("dann", "adda") for kind in ("weights", "results")]
+    return [json.loads(path.read_text()) for folder in folders for path in sorted(folder.glob("*.json"))]
 
 
 def accuracy(card: dict[str, Any], adabn: bool = False) -> float:
@@ -39,7 +44,7 @@ def accuracy(card: dict[str, Any], adabn: bool = False) -> float:
 def cell(found: list[dict[str, Any]], kind: str, original: float) -> str:
     """One entry of the table: a figure, and what is known of it."""
     if not found:
-        return "–"
+        return "not measured yet"
     first = min(found, key=lambda card: card["seed"])
     if kind == "seeds":
         values = [accuracy(card) for card in found]
@@ -49,7 +54,7 @@ def cell(found: list[dict[str, Any]], kind: str, original: float) -> str:
     text = f"{accuracy(first, kind == 'adabn'):.2f}"
     if kind == "report":
         return f"{text} (report: {original:g}; {first['options']['epochs']} epochs)"
-    return f"**{text}**" if first["options"]["method"] == "dann" else text
+    return f"**{text}**" if first["options"]["method"] in RELEASED else text
 
 
 def results_table() -> str:
@@ -62,7 +67,7 @@ def results_table() -> str:
         for place, (source, target) in enumerate(DIRECTIONS):
             found = [card for card in every if (card["options"]["preset"] == "report") == (kind == "report")
                      and [card["options"][name] for name in ("method", "source", "target")] == [method, source, target]]
-            cells.append(cell(found, kind, ORIGINAL[method][place]))
+            cells.append(cell(found, kind, ORIGINAL.get(method, (0.0, 0.0))[place]))
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

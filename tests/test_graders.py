@@ -1,4 +1,4 @@
-"""hw3_p3.sh as graders call it, with the released networks."""
+"""hw3_p3.sh and hw3_p4.sh as graders call them, with the released networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from common import synthetic
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "hw3_p3.sh"
+PROBLEMS = ("hw3_p3.sh", "hw3_p4.sh")
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def digits(tmp_path_factory):
     return folder / "digits"
 
 
-def grade(*arguments, cwd=None):
-    return subprocess.run(["bash", str(SCRIPT), *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd,
+def grade(*arguments, cwd=None, script="hw3_p4.sh"):
+    return subprocess.run(["bash", str(ROOT / script), *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd,
                           env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})
 
 
@@ -38,9 +38,10 @@ def rows(path):
 
 
 @pytest.mark.parametrize("target", ["mnistm", "svhn"])
-def test_released_networks_are_far_above_chance_on_made_up_digits(digits, target, tmp_path):
+@pytest.mark.parametrize("script", PROBLEMS)
+def test_released_networks_are_far_above_chance_on_made_up_digits(digits, script, target, tmp_path):
     out = tmp_path / "out.csv"
-    result = grade(digits / target / "test", target, out)
+    result = grade(digits / target / "test", target, out, script=script)
     assert (result.returncode, result.stderr) == (0, "")
     truth, predicted = rows(digits / target / "test.csv"), rows(out)
     assert list(predicted) == sorted(truth)
@@ -50,9 +51,10 @@ def test_released_networks_are_far_above_chance_on_made_up_digits(digits, target
 def test_from_any_folder_with_relative_paths_and_spaces(digits, tmp_path):
     work = tmp_path / "some where"
     shutil.copytree(digits / "svhn/test", work / "test images")
-    result = grade("test images", "svhn", "my out.csv", cwd=work)
-    assert result.returncode == 0, result.stderr
-    assert len(rows(work / "my out.csv")) == 200
+    for script in PROBLEMS:
+        result = grade("test images", "svhn", f"my out {script}.csv", cwd=work, script=script)
+        assert result.returncode == 0, result.stderr
+        assert len(rows(work / f"my out {script}.csv")) == 200
 
 
 def test_any_subset_sizes_modes_and_names_give_the_same_labels(digits, tmp_path):
@@ -83,6 +85,7 @@ def test_labels_are_never_read(digits, tmp_path):
     assert out[0].read_bytes() == out[1].read_bytes()
 
 
+@pytest.mark.parametrize("script", PROBLEMS)
 @pytest.mark.parametrize(("arguments", "says"), [
     (["IMAGES", "usps", "out.csv"], "usps"),
     (["IMAGES", "svhn"], "OUT_CSV"),
@@ -94,23 +97,24 @@ def test_labels_are_never_read(digits, tmp_path):
     (["IMAGES", "svhn", "no/such/folder/out.csv"], "no/such/folder"),
     (["IMAGES", "svhn", "."], "folder"),
 ])
-def test_bad_input_is_one_sentence_exit_code_2_and_no_file(digits, tmp_path, arguments, says):
+def test_bad_input_is_one_sentence_exit_code_2_and_no_file(digits, tmp_path, arguments, says, script):
     (tmp_path / "EMPTY").mkdir()
     shutil.copytree(digits / "svhn/test", tmp_path / "IMAGES")
     shutil.copytree(digits / "svhn/test", tmp_path / "BROKEN")
     (tmp_path / "BROKEN/00001.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     before = sorted(p.name for p in tmp_path.iterdir())
-    result = grade(*arguments, cwd=tmp_path)
+    result = grade(*arguments, cwd=tmp_path, script=script)
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and says in result.stderr and "Traceback" not in result.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_start_imports_nothing_slow(digits, tmp_path):
+@pytest.mark.parametrize("package", ["dann", "adda"])
+def test_start_imports_nothing_slow(digits, package, tmp_path):
     code = f"""
 import sys
 sys.argv = ["predict", {str(digits / 'svhn/test')!r}, "svhn", {str(tmp_path / 'out.csv')!r}]
-from dann import predict
+from {package} import predict
 predict.main()
 print(sorted({{"torchvision", "pandas", "matplotlib", "sklearn", "scipy"}} & set(sys.modules)))
 """
