@@ -25,7 +25,7 @@ class Options(Views):
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters")
     source_steps: int = option(3000, "stage 1: encoder and classifier on the source")
-    adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts to swapped classes")
+    adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts; 0 leaves it out")
     self_training_steps: int = option(16_000, "stage 3; its end is the result")
     epochs: int = option(0, "where not 0, the length of stages 1 and 2, each, in epochs of the source's images instead")
     batch: int = option(128, "images of a domain per step")
@@ -77,11 +77,11 @@ def check(options: Options) -> None:
         raise InputError(f"source and target are both {options.source}; name two domains")
     if options.method == "adda+st" and options.network == "report":
         raise InputError("the report's recipe has no self-training; use --method adda with --preset report")
-    require_positive(options, "source_steps", "adversarial_steps", "batch", "source_batch", "lr", "encoder_lr", "discriminator_lr",
+    require_positive(options, "source_steps", "batch", "source_batch", "lr", "encoder_lr", "discriminator_lr",
                      "width", "ramp", *(("self_training_steps",) if options.method == "adda+st" else ()))
     require_share(options, "ema", "threshold")
-    if options.epochs < 0 or options.held_out < 0 or options.balance < 0:
-        raise InputError("--epochs, --held-out and --balance cannot be negative")
+    if min(options.adversarial_steps, options.epochs, options.held_out, options.balance) < 0:
+        raise InputError("--adversarial-steps, --epochs, --held-out and --balance cannot be negative")
 
 
 def command(name: str, options: Options) -> str:
