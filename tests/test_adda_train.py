@@ -12,9 +12,10 @@ from conftest import CPU, call, copy_without_labels, open_run, records, resume, 
 from PIL import Image
 
 from adda import train as method
-from adda.models import build
+from adda.models import Adapted, build
 from adda.options import command, preset
 from adda.predict import load_network
+from adda.visualize import features_of
 from common import runs
 from common.classify import accuracy
 from common.datasets import read_split
@@ -255,6 +256,12 @@ def test_domains_go_through_their_own_networks(root, tmp_path):
         test = read_split(root, domain, "test", labelled=True)
         assert figures[f"{domain} test"]["accuracy"] == pytest.approx(accuracy(part, test.images, test.labels))
     assert not same(network.source, network.target)
+
+
+def test_pictures_show_each_domains_own_features():
+    network, images = Adapted(build("default", 8)[0], build("default", 8)[0]), torch.rand(2, 3, 28, 28)
+    assert torch.equal(features_of(network, images, True), network.target.features(images))
+    assert torch.equal(features_of(network, images, False), network.source.features(images))
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
