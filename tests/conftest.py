@@ -51,7 +51,7 @@ def same(a, b):
 def records(folder):
     """metrics.jsonl by step, without the times."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return {r.pop("step"): r for r in map(json.loads, lines) if r.pop("seconds")}
+    return {r.pop("step"): {name: value for name, value in r.items() if name != "seconds"} for r in map(json.loads, lines)}
 
 
 def open_run(folder, steps, stop_after=None):

@@ -106,7 +106,7 @@ def test_progress_of_the_schedules_is_step_over_total_steps(root, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_is_named(root, tmp_path):
     with pytest.raises(InputError, match="class loss is nan after 2 steps"):
-        fit(tiny(lr=float("nan"), cosine=False), root, open_run(tmp_path / "run", 12))
+        fit(tiny(lr=float("inf"), cosine=False), root, open_run(tmp_path / "run", 12))
 
 
 def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_path):
