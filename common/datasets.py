@@ -43,17 +43,18 @@ def read_split(root: Path, domain: str, split: str, labelled: bool) -> ImageSet:
     return ImageSet(images, names, read_labels(folder.with_suffix(".csv"), names) if labelled else None)
 
 
-def read_images(folder: Path, size: int = 28, cache: bool = True) -> tuple[Tensor, list[str]]:
-    """All images of a folder, sorted by name: (N, 3, size, size) uint8 and the names. Other files are passed over. InputError
-    for a folder that is missing or holds no image, and for an image that cannot be read."""
+def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool = False) -> tuple[Tensor, list[str]]:
+    """All images of a folder, sorted by name: (N, 3, size, size) uint8 and the names. Images of another size are resized, edge to
+    edge, or with `square` the square about their centre. Other files are passed over. InputError for a folder that is missing
+    or holds no image, and for an image that cannot be read."""
     stamps = listing(folder)
     if not stamps:
         raise InputError(f"{folder} holds no image ({', '.join(SUFFIXES)}); is it the right folder?")
     names = [stamp[0] for stamp in stamps]
-    file, key = cache_file(folder, size), fingerprint(stamps)
+    file, key = cache_file(folder, size, square), fingerprint(stamps)
     if cache and (images := _load(file, key, len(names), size)) is not None:
         return torch.from_numpy(images), names
-    decoded = decode(folder, names, size)
+    decoded = decode(folder, names, size, square)
     if isinstance(decoded, tuple):
         raise InputError(f"{decoded[0]} cannot be read as an image ({decoded[1]}); replace or remove it")
     if cache:  # under the key from before the decoding: what changed meanwhile has another one already
@@ -78,10 +79,10 @@ def fingerprint(stamps: list[tuple[str, int, int, int, int]]) -> bytes:
     return hashlib.sha256(CACHE_FORMAT + repr(stamps).encode()).digest()
 
 
-def cache_file(folder: Path, size: int) -> Path:
+def cache_file(folder: Path, size: int, square: bool = False) -> Path:
     """Where the decoded images of that folder are kept: $HW3_CACHE, else the user's cache folder."""
     base = os.environ.get("HW3_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hw3"
-    return Path(base) / (hashlib.sha256(f"{folder.resolve()} {size}".encode()).hexdigest()[:24] + ".u8")
+    return Path(base) / (hashlib.sha256(f"{folder.resolve()} {size}{' square' * square}".encode()).hexdigest()[:24] + ".u8")
 
 
 def _load(file: Path, key: bytes, count: int, size: int) -> np.ndarray | None:

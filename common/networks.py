@@ -1,5 +1,7 @@
-"""Parts of networks that more than one method uses. Images come in as (N, 3, 28, 28) float in [0, 1]; each network scales them
-itself, so that source and target cannot be scaled differently."""
+"""Parts of networks that more than one method uses.
+
+Digits come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so that source and target cannot be scaled
+differently. Faces are (N, 3, 64, 64) in [-1, 1] everywhere."""
 
 from __future__ import annotations
 
@@ -49,3 +51,30 @@ def by_class(features: Tensor, logits: Tensor) -> Tensor:
     another. No gradient reaches the logits."""
     classes = logits.detach().float().softmax(1)
     return (features[:, :, None] * classes[:, None, :]).flatten(1)
+
+
+def up_convolutions(inputs: int, width: int) -> nn.Sequential:
+    """(N, inputs, 1, 1) → faces (N, 3, 64, 64): five transposed convolutions (Radford et al. 2016, figure 1), 3.6 M parameters at
+    101 inputs and width 64."""
+    layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, 8 * width, 4, 1, 0, bias=False)]
+    for channels in (8 * width, 4 * width, 2 * width):
+        layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False)]
+    layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+def down_convolutions(width: int) -> nn.Sequential:
+    """Faces (N, 3, 64, 64) → (N, 8·width, 4, 4): four strided convolutions, 2.8 M parameters at width 64."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+    for channels in (width, 2 * width, 4 * width):
+        layers += [nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers)
+
+
+def initialise(layer: nn.Module) -> None:
+    """Convolutions from N(0, 0.02), BatchNorm's weights from N(1, 0.02) (Radford et al. 2016, section 4), for `Module.apply`."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+    elif isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1.0, 0.02)
+        nn.init.zeros_(layer.bias)

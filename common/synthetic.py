@@ -1,8 +1,9 @@
-"""Small made-up digits, so that everything runs with no data at hand: `python -m common.synthetic --to hw3_data --count 500`.
+"""Small made-up digits and faces, so that everything runs with no data at hand: `python -m common.synthetic --to hw3_data`.
 
 Font digits over made-up textures, in the manner of the two domains: "mnistm", a digit of 20 pixels alone on clutter that
 changes sign under it, and "svhn", a digit that fills the frame between its neighbours. An image depends on (seed, domain,
-index) alone. The fonts are those that come with matplotlib: the same on every machine.
+index) alone. The fonts are those that come with matplotlib: the same on every machine. Faces are ovals whose hair, brows, lips and
+mouth follow their attributes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from common.files import write_atomically
 
 FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf")
 DOMAINS = ("mnistm", "svhn")
+ATTRIBUTES = ("Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Male",
+              "Mouth_Slightly_Open", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Lipstick")
+HAIR = {"Black_Hair": (30, 25, 25), "Blond_Hair": (225, 195, 120), "Brown_Hair": (105, 65, 40)}
 
 
 @cache
@@ -87,6 +91,43 @@ def write_digits(root: Path, domain: str, split: str, count: int, seed: int) -> 
     write_atomically(folder.with_suffix(".csv"), "image_name,label\n" + rows)
 
 
+def face(has: dict[str, int], random: np.random.Generator) -> np.ndarray:
+    """(64, 64, 3) uint8: a face with those attributes, as far as an oval can have them."""
+    canvas = Image.fromarray((255 * np.repeat(np.repeat(texture(random, 3, 0.2), 5, 0), 5, 1)[:128, :128]).astype(np.uint8))
+    draw, x, y = ImageDraw.Draw(canvas), 64 + random.uniform(-4, 4), 68 + random.uniform(-4, 4)
+    shade = random.uniform(0.6, 1)
+    skin = tuple(int(shade * value) for value in (235, 190, 160))
+    colours = [name for name in HAIR if has[name]] or ["Brown_Hair"]
+    draw.ellipse([x - 46, y - 62, x + 46, y + (50 if has["Wavy_Hair"] else 20)], fill=HAIR[colours[0]])
+    draw.ellipse([x - 36, y - 48, x + 36, y + 50], fill=skin)
+    if has["Bangs"]:
+        draw.chord([x - 36, y - 48, x + 36, y + 50], 205, 335, fill=HAIR[colours[0]])
+    for side in (-15, 15):
+        draw.ellipse([x + side - 6, y - 14, x + side + 6, y - 6], fill=(250, 250, 250))
+        draw.ellipse([x + side - 3, y - 13, x + side + 3, y - 7], fill=(40, 30, 30))
+    draw.line([x, y - 4, x - 3, y + 10, x + 3, y + 10], fill=tuple(int(0.8 * value) for value in skin), width=2)
+    lips = (190, 30, 50) if has["Wearing_Lipstick"] else (150, 80, 80)
+    if has["Smiling"]:
+        teeth = (250, 245, 240) if has["Mouth_Slightly_Open"] else lips
+        draw.chord([x - 18, y + 4, x + 18, y + 36], 20, 160, fill=teeth, outline=lips, width=2)
+    else:
+        draw.line([x - 13, y + 26, x + 13, y + 26], fill=lips, width=5 if has["Big_Lips"] else 3)
+    return np.asarray(canvas.resize((64, 64), Image.Resampling.BOX))
+
+
+def write_faces(root: Path, split: str, count: int, seed: int) -> None:
+    """root/face/<split>/00000.png … and the CSV of attributes beside the folder."""
+    folder = root / "face" / split
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(["image_name", *ATTRIBUTES])]
+    for index in range(count):
+        random = np.random.default_rng([seed, len(DOMAINS), index])
+        has = {name: int(random.integers(2)) for name in ATTRIBUTES}
+        Image.fromarray(face(has, random)).save(folder / f"{index:05}.png")
+        lines.append(",".join([f"{index:05}.png", *map(str, has.values())]))
+    write_atomically(folder.with_suffix(".csv"), "\n".join(lines) + "\n")
+
+
 def main() -> None:
     parser = Parser(prog="python -m common.synthetic", description=__doc__)
     parser.add_argument("--to", type=Path, required=True, help="folder to build, laid out as hw3_data")
@@ -96,7 +137,9 @@ def main() -> None:
     for domain in DOMAINS:
         for number, split in enumerate(("train", "test")):
             write_digits(args.to, domain, split, args.count, 2 * args.seed + number)
-    print(f"{args.to}: {4 * args.count} digits")
+    for number, split in enumerate(("train", "test")):
+        write_faces(args.to, split, args.count, 2 * args.seed + number)
+    print(f"{args.to}: {4 * args.count} digits, {2 * args.count} faces")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""Pairs from the released generator: `python -m acgan.generate --figure OUT_DIR`, which hw3_p2.sh calls, writes fig2_2.jpg.
+
+The figure shows the first 10 pairs of one seed, unpicked: the first row with the attribute, the second the same noise without it.
+`--pairs DIR --count 1000` writes single PNGs, DIR/with/00000.png and DIR/without/00000.png.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from acgan.models import Generator, noise
+from acgan.train import pairs
+from common.cli import Parser, run_main
+from common.device import choose_device
+from common.figures import figure_path, grid, save_faces, save_picture
+from common.weights import load_into, load_weights
+
+WEIGHTS = Path(__file__).parent / "weights" / "acgan-smiling.safetensors"
+
+
+def load_generator(weights: Path, device: torch.device) -> Generator:
+    """The generator of a weights file in evaluation mode."""
+    state, card = load_weights(weights)
+    generator = Generator(card["options"]["width"], card["options"]["embedding"])
+    load_into(generator, state, weights)
+    return generator.eval().to(device)
+
+
+def main() -> None:
+    parser = Parser(prog="python -m acgan.generate", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--figure", type=Path, metavar="OUT_DIR", help="write fig2_2.jpg there (or the file itself, .jpg or .png)")
+    what.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs there, as PNG")
+    parser.add_argument("--count", type=int, default=1000, help="pairs of --pairs")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="another generator than the released one")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    args = parser.parse_args()
+    path = figure_path(args.figure, "fig2_2.jpg") if args.figure else None
+
+    generator = load_generator(args.weights, choose_device(args.device))
+    if path:
+        save_picture(path, grid(pairs(generator, noise(10, args.seed)).flatten(0, 1), 10))
+        return
+    for name, faces in zip(("with", "without"), pairs(generator, noise(args.count, args.seed)), strict=True):
+        save_faces(args.pairs / name, faces)
+
+
+if __name__ == "__main__":
+    run_main(main)

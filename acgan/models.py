@@ -1,0 +1,49 @@
+"""The networks of ACGAN (Odena et al., ICML 2017, section 3): a generator of noise and a class, and a discriminator with two heads,
+one for real or generated and one for the class. The class is an attribute that a face has (1) or has not (0).
+
+Architecture and size are DCGAN's. Both heads return logits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from common.networks import down_convolutions, initialise, up_convolutions
+
+NOISE = 100
+
+
+def noise(count: int, seed: int) -> Tensor:
+    """(count, 100), the same on every machine: drawn on the CPU."""
+    return torch.randn(count, NOISE, generator=torch.Generator().manual_seed(seed))
+
+
+class Generator(nn.Module):
+    """z (N, 100) and classes c (N,) of 0 and 1 → faces (N, 3, 64, 64) in [-1, 1]. The class comes in beside the noise: one value
+    as in the report, or a learned vector of `embedding` values, so that it weighs more than one of a hundred and one."""
+
+    def __init__(self, width: int = 64, embedding: int = 0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(2, embedding) if embedding else None
+        self.layers = up_convolutions(NOISE + (embedding or 1), width)
+        self.apply(initialise)
+
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        label = c[:, None].to(z.dtype) if self.embedding is None else self.embedding(c)
+        return self.layers(torch.cat([z, label], 1)[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones, and (N,), greater for those with the attribute."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.trunk = down_convolutions(width)
+        self.output = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
+        self.classifier = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
+        self.apply(initialise)
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.trunk(faces)
+        return self.output(features).flatten(), self.classifier(features).flatten()

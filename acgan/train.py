@@ -1,0 +1,150 @@
+"""Train an ACGAN on faces with one attribute: `python -m acgan.train --attribute Smiling --data hw3_data`.
+
+Auxiliary-classifier generative adversarial networks (Odena et al., ICML 2017): the generator is told a class beside its noise, and
+the discriminator has a second head that names the class of a face. One noise vector and the two classes make a pair. `--data` may
+be any folder of images with a CSV of attributes beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from acgan.losses import class_accuracy, class_loss
+from acgan.models import NOISE, Discriminator, Generator, noise
+from acgan.options import PRESETS, Options, check, chosen, command
+from common import training
+from common.adversary import certainty, discriminator_loss, generator_loss, won
+from common.batches import Balanced, Shuffled
+from common.cli import InputError, run_main
+from common.device import autocast, choose_device, choose_precision, seed_step
+from common.ema import EMA, estimate_statistics
+from common.faces import disturb, flip, read_faces, to_faces, to_images
+from common.figures import draw_losses, grid, save_picture
+from common.runs import Run
+from common.weights import load_state, save_state
+
+
+def train(options: Options, faces: Tensor, attribute: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
+    """The method. `faces` are uint8 (N, 3, 64, 64), `attribute` int64 (N,), on the device. Returns the generator to be released."""
+    torch.manual_seed(options.seed)
+    draws = torch.Generator(device)
+    generator = Generator(options.width, options.embedding).to(device)
+    discriminator = Discriminator(options.width).to(device)
+    averaged = EMA(generator, options.ema)
+    g_optimiser = torch.optim.Adam(generator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
+    d_optimiser = torch.optim.Adam(discriminator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
+    parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
+             "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
+    load_state(run.state, **parts)
+    batches = (Balanced(attribute, options.batch, options.seed) if options.balanced
+               else Shuffled(len(faces), options.batch, options.seed))
+    per_epoch = len(faces) // options.batch
+
+    def seen(faces: Tensor) -> Tensor:
+        return disturb(faces, draws) if options.disturb else faces
+
+    for step in run.steps(lambda: save_state(**parts)):
+        seed_step(draws, options.seed, step)
+        index = batches(step).to(device)
+        real, c_real = to_faces(faces[index]), attribute[index]
+        real = flip(real, draws) if options.flip else real
+        z = torch.randn(len(real), NOISE, generator=draws, device=device)
+        # the classes to make are those of the real faces, so that their frequencies tell nothing
+        c = c_real
+
+        # D: real and generated faces in batches of their own, or BatchNorm would give them away
+        with autocast(device, precision):
+            fake = generator(z, c)
+            (d_real, class_real), (d_fake, class_fake) = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
+            d_loss, c_loss = discriminator_loss(d_real, d_fake, options.loss), class_loss(class_real, c_real)
+            if options.class_on_fake:
+                c_loss = c_loss + class_loss(class_fake, c)
+        d_optimiser.zero_grad()
+        (d_loss + c_loss).backward()
+        d_optimiser.step()
+
+        # G, against the D that has just learned
+        discriminator.requires_grad_(False)
+        with autocast(device, precision):
+            d_real = discriminator(seen(real))[0] if options.loss == "relativistic" else d_real.detach()
+            d_fake, class_fake = discriminator(seen(fake.float()))
+            g_loss, g_class = generator_loss(d_real, d_fake, options.loss), class_loss(class_fake, c)
+        g_optimiser.zero_grad()
+        (g_loss + options.class_weight * g_class).backward()
+        g_optimiser.step()
+        discriminator.requires_grad_(True)
+        averaged.update(generator, step)
+
+        if run.log_due(step):
+            p_real, p_fake = certainty(d_real, d_fake)
+            run.log(step + 1, len(real), {
+                "D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake, "class": g_class.item(),
+                "named real": 100 * class_accuracy(class_real, c_real), "named fake": 100 * class_accuracy(class_fake, c)})
+            if warning := won(p_real, p_fake):
+                run.say(f"warning: {warning}")
+        if (step + 1) % per_epoch == 0:
+            show(final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
+    return final_network(averaged.network, 10_000)
+
+
+class _WithBothClasses(torch.nn.Module):
+    """A generator of noise alone, half of it with the attribute: what `estimate_statistics` can be given."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.generator(z, torch.arange(len(z), device=z.device) % 2)
+
+
+def final_network(averaged: Generator, count: int) -> Generator:
+    """The averaged generator in evaluation mode, its BatchNorm statistics those of that many noise vectors, half of each class."""
+    device = next(averaged.parameters()).device
+    return estimate_statistics(_WithBothClasses(averaged), [part.to(device) for part in noise(count, 0).split(100)]).generator
+
+
+def pairs(generator: Generator, z: Tensor) -> Tensor:
+    """z (N, 100) → uint8 (2, N, 3, 64, 64): the faces with the attribute, and the same noise without it."""
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
+        return torch.stack([torch.cat([to_images(generator(part.to(device), torch.full((len(part),), c, device=device))).cpu()
+                                       for part in z.split(50)]) for c in (1, 0)])
+
+
+def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
+    """samples/epoch_001.png: 10 pairs of the same noise each time; and the loss curves."""
+    (run.folder / "samples").mkdir(exist_ok=True)
+    picture = grid(pairs(generator, noise(10, options.seed)).flatten(0, 1), 10)
+    save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)
+    draw_losses(run.folder, ("D loss", "G loss", "class"))
+
+
+def main() -> None:
+    args = training.arguments("acgan", __doc__, Options, PRESETS).parse_args()
+    options = training.resumed(args, Options()) if args.resume else chosen(args)
+    check(options)
+    device = choose_device(args.device)
+    precision = choose_precision(args.precision, device)
+    faces = read_faces(args.data, "train", options.attribute)
+    assert faces.attribute is not None
+    attribute = faces.attribute
+    if len(attribute) < options.batch:
+        raise InputError(f"{args.data} holds {len(attribute)} faces, less than a batch of {options.batch}; lower --batch")
+    steps = options.epochs * (len(attribute) // options.batch)
+
+    written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
+    if args.dry_run:
+        training.show_plan(written, Generator(options.width, options.embedding), len(attribute), 0, device)
+        return
+    card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
+            "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
+    training.carry_out("acgan", f"{options.attribute}-{args.preset}", args, written, steps, card, device,
+                       lambda run: train(options, faces.images.to(device), attribute.to(device), run, device, precision))
+
+
+if __name__ == "__main__":
+    run_main(main)

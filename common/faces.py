@@ -1,0 +1,85 @@
+"""Faces: a folder of images and their attributes → uint8 tensors; faces in [-1, 1]; what training varies in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common.augment import chance, uniform
+from common.cli import InputError
+from common.datasets import content_hash, read_attributes, read_images
+
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Faces:
+    """uint8 (N, 3, 64, 64), and one attribute as int64 (N,) of 0 and 1 where it was asked for."""
+
+    images: Tensor
+    attribute: Tensor | None
+    hash: str
+
+
+def read_faces(data: Path, split: str, attribute: str | None = None) -> Faces:
+    """A split of the course's layout, or any folder of images, with its attributes in a CSV beside it (FOLDER.csv). Images of
+    another size are cropped about the centre and resized. InputError where something is missing, or no column is named so."""
+    folder = data / "face" / split if (data / "face").is_dir() else data
+    images, names = read_images(folder, SIZE, square=True)
+    values = None
+    if attribute is not None:
+        table, columns = read_attributes(folder.with_suffix(".csv"), names)
+        if attribute not in columns:
+            raise InputError(f"{folder.with_suffix('.csv')} has no attribute {attribute!r}; it has {', '.join(columns)}")
+        values = table[:, columns.index(attribute)].long()
+        if not 0 < int(values.sum()) < len(values):
+            raise InputError(f"{folder.with_suffix('.csv')}: {attribute} is the same for all images; name another one")
+    return Faces(images, values, content_hash(images))
+
+
+def to_faces(images: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 → float in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_images(faces: Tensor) -> Tensor:
+    """Float in [-1, 1] → uint8, rounded to the nearest grey level."""
+    return ((faces.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def flip(faces: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of them mirrored: a mirrored face is a face."""
+    return torch.where(chance(faces, 0.5, generator), faces.flip(3), faces)
+
+
+def disturb(faces: Tensor, generator: torch.Generator) -> Tensor:
+    """Differentiable augmentation of what the discriminator sees, real and generated alike, so that it cannot learn the training
+    set by heart (Zhao et al. 2020): brightness, saturation, contrast; translation by up to an eighth; a grey square of half the
+    width."""
+    n, _, height, width = faces.shape
+
+    def draw(low: float, high: float) -> Tensor:
+        return uniform(n, low, high, faces, generator).view(-1, 1, 1, 1)
+
+    faces = faces + draw(-0.5, 0.5)
+    grey = faces.mean(1, keepdim=True)
+    faces = grey + (faces - grey) * draw(0, 2)
+    mean = faces.mean((1, 2, 3), keepdim=True)
+    faces = mean + (faces - mean) * draw(0.5, 1.5)
+
+    most = height // 8
+    padded = F.pad(faces, (most, most, most, most))
+    moves = torch.randint(0, 2 * most + 1, (2, n, 1), generator=generator, device=faces.device)
+    rows, columns = (move + torch.arange(side, device=faces.device) for move, side in zip(moves, (height, width), strict=True))
+    faces = padded.gather(2, rows[:, None, :, None].expand(n, 3, height, 2 * most + width))
+    faces = faces.gather(3, columns[:, None, None, :].expand(n, 3, height, width))
+
+    top, left = draw(-0.25, 0.75) * height, draw(-0.25, 0.75) * width
+    row = torch.arange(height, device=faces.device).view(1, 1, -1, 1)
+    column = torch.arange(width, device=faces.device).view(1, 1, 1, -1)
+    inside = (row >= top) & (row < top + height // 2) & (column >= left) & (column < left + width // 2)
+    return faces.masked_fill(inside, 0.0)

@@ -1,0 +1,62 @@
+"""Faces from the released generator: `python -m gan.generate --figure OUT_DIR`, which hw3_p1.sh calls, writes fig1_2.jpg.
+
+The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--count 1000 --output DIR` writes single PNGs, `--interpolate
+strip.png` a walk between the first noise vectors of the seed (a .gif moves).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.cli import Parser, run_main
+from common.device import choose_device
+from common.faces import to_images
+from common.figures import figure_path, grid, save_faces, save_picture, save_walk, walk
+from common.weights import load_into, load_weights
+from gan.models import Generator, noise
+
+WEIGHTS = Path(__file__).parent / "weights" / "dcgan.safetensors"
+
+
+def load_generator(weights: Path, device: torch.device) -> Generator:
+    """The generator of a weights file in evaluation mode."""
+    state, card = load_weights(weights)
+    generator = Generator(card["options"]["width"])
+    load_into(generator, state, weights)
+    return generator.eval().to(device)
+
+
+def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
+    """z (N, 101) → uint8 (N, 3, 64, 64) on the CPU. In evaluation mode, each face depends on its own noise alone."""
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
+        return torch.cat([to_images(generator(part.to(device))).cpu() for part in z.split(batch)])
+
+
+def main() -> None:
+    parser = Parser(prog="python -m gan.generate", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--figure", type=Path, metavar="OUT_DIR", help="write fig1_2.jpg there (or the file itself, .jpg or .png)")
+    what.add_argument("--output", type=Path, metavar="DIR", help="write --count single faces there, as PNG")
+    what.add_argument("--interpolate", type=Path, metavar="FILE", help="write a walk of --count steps between noise vectors")
+    parser.add_argument("--count", type=int, default=1000, help="faces of --output, or steps of --interpolate")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="another generator than the released one")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    args = parser.parse_args()
+    path = figure_path(args.figure, "fig1_2.jpg") if args.figure else None
+
+    generator = load_generator(args.weights, choose_device(args.device))
+    if path:
+        save_picture(path, grid(generate(generator, noise(32, args.seed)), 8))
+    elif args.output:
+        save_faces(args.output, generate(generator, noise(args.count, args.seed)))
+    else:
+        save_walk(args.interpolate, generate(generator, walk(noise(9, args.seed), args.count)))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,41 @@
+"""The networks of DCGAN (Radford et al., ICLR 2016, section 3 and figure 1): transposed convolutions from noise to a face, and
+strided convolutions from a face to one logit. (The report's Sigmoid belongs to the loss.)"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from common.networks import down_convolutions, initialise, up_convolutions
+
+INPUTS = 101  # as in the report's listing; noise all of them
+
+
+def noise(count: int, seed: int) -> Tensor:
+    """(count, 101), the same on every machine: drawn on the CPU."""
+    return torch.randn(count, INPUTS, generator=torch.Generator().manual_seed(seed))
+
+
+class Generator(nn.Module):
+    """z (N, 101) → faces (N, 3, 64, 64) in [-1, 1]."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.layers = up_convolutions(INPUTS, width)
+        self.apply(initialise)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.trunk = down_convolutions(width)
+        self.output = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
+        self.apply(initialise)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.output(self.trunk(faces)).flatten()

@@ -1,0 +1,119 @@
+"""Train a DCGAN on faces: `python -m gan.train --data hw3_data`.
+
+Deep convolutional generative adversarial networks (Radford et al., ICLR 2016): a generator makes faces from noise, a discriminator
+tells them from real ones, and each learns from the other. The generator's weights are averaged over the last steps (EMA); the
+average is what is shown and released. `--data` may be any folder of images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from common import training
+from common.adversary import certainty, discriminator_loss, generator_loss, won
+from common.batches import Shuffled
+from common.cli import InputError, run_main
+from common.device import autocast, choose_device, choose_precision, seed_step
+from common.ema import EMA, estimate_statistics
+from common.faces import disturb, flip, read_faces, to_faces, to_images
+from common.figures import draw_losses, grid, save_picture
+from common.runs import Run
+from common.weights import load_state, save_state
+from gan.models import INPUTS, Discriminator, Generator, noise
+from gan.options import PRESETS, Options, check, chosen, command
+
+
+def train(options: Options, faces: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
+    """The method. `faces` are uint8 (N, 3, 64, 64) on the device. Returns the generator to be released."""
+    torch.manual_seed(options.seed)
+    draws = torch.Generator(device)
+    generator, discriminator = Generator(options.width).to(device), Discriminator(options.width).to(device)
+    averaged = EMA(generator, options.ema)
+    g_optimiser = torch.optim.Adam(generator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
+    d_optimiser = torch.optim.Adam(discriminator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
+    parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
+             "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
+    load_state(run.state, **parts)
+    batches = Shuffled(len(faces), options.batch, options.seed)
+
+    def seen(faces: Tensor) -> Tensor:
+        return disturb(faces, draws) if options.disturb else faces
+
+    for step in run.steps(lambda: save_state(**parts)):
+        seed_step(draws, options.seed, step)
+        real = to_faces(faces[batches(step).to(device)])
+        real = flip(real, draws) if options.flip else real
+        z = torch.randn(len(real), INPUTS, generator=draws, device=device)
+
+        # D: real and generated faces in batches of their own, or BatchNorm would give them away
+        with autocast(device, precision):
+            fake = generator(z)
+            d_real, d_fake = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
+            d_loss = discriminator_loss(d_real, d_fake, options.loss)
+        d_optimiser.zero_grad()
+        d_loss.backward()
+        d_optimiser.step()
+
+        # G, against the D that has just learned
+        discriminator.requires_grad_(False)
+        with autocast(device, precision):
+            d_real = discriminator(seen(real)) if options.loss == "relativistic" else d_real.detach()
+            d_fake = discriminator(seen(fake.float()))
+            g_loss = generator_loss(d_real, d_fake, options.loss)
+        g_optimiser.zero_grad()
+        g_loss.backward()
+        g_optimiser.step()
+        discriminator.requires_grad_(True)
+        averaged.update(generator, step)
+
+        if run.log_due(step):
+            p_real, p_fake = certainty(d_real, d_fake)
+            run.log(step + 1, len(real), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake})
+            if warning := won(p_real, p_fake):
+                run.say(f"warning: {warning}")
+        if (step + 1) % batches.per_epoch == 0:
+            show(final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
+    return final_network(averaged.network, 10_000)
+
+
+def final_network(averaged: Generator, count: int) -> Generator:
+    """The averaged generator in evaluation mode, its BatchNorm statistics those of that many noise vectors."""
+    device = next(averaged.parameters()).device
+    return estimate_statistics(averaged, [part.to(device) for part in noise(count, 0).split(100)])
+
+
+def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
+    """samples/epoch_001.png: 64 faces of the same noise each time; and the loss curves."""
+    with torch.inference_mode():
+        faces = generator(noise(64, options.seed).to(next(generator.parameters()).device))
+    (run.folder / "samples").mkdir(exist_ok=True)
+    save_picture(run.folder / f"samples/epoch_{epoch:03}.png", grid(to_images(faces), 8))
+    draw_losses(run.folder, ("D loss", "G loss"))
+
+
+def main() -> None:
+    args = training.arguments("gan", __doc__, Options, PRESETS).parse_args()
+    options = training.resumed(args, Options()) if args.resume else chosen(args)
+    check(options)
+    device = choose_device(args.device)
+    precision = choose_precision(args.precision, device)
+    faces = read_faces(args.data, "train")
+    if len(faces.images) < options.batch:
+        raise InputError(f"{args.data} holds {len(faces.images)} faces, less than a batch of {options.batch}; lower --batch")
+    steps = options.epochs * (len(faces.images) // options.batch)
+
+    written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
+    if args.dry_run:
+        training.show_plan(written, Generator(options.width), len(faces.images), 0, device)
+        return
+    card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
+            "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
+    training.carry_out("gan", args.preset, args, written, steps, card, device,
+                       lambda run: train(options, faces.images.to(device), run, device, precision))
+
+
+if __name__ == "__main__":
+    run_main(main)
