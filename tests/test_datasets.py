@@ -143,8 +143,8 @@ def test_added_removed_renamed_and_swapped_files_are_seen(folder):
 def test_change_during_decoding_is_seen_the_next_time(folder, monkeypatch):
     original = datasets.decode
 
-    def slow(place, names, size):
-        images = original(place, names, size)
+    def slow(place, *rest):
+        images = original(place, *rest)
         plain(folder / "00000.png", 77)
         return images
 
@@ -234,3 +234,12 @@ def test_unlabelled_split_never_opens_its_table(tmp_path):
         read_split(tmp_path, "svhn", "train", labelled=True)
     with pytest.raises(InputError, match="prepare_data"):
         read_split(tmp_path, "mnistm", "train", labelled=False)
+
+
+def test_square_takes_the_middle_of_a_wide_picture_and_has_a_cache_of_its_own(tmp_path):
+    picture = np.zeros((30, 50, 3), np.uint8)
+    picture[:, 5:45] = 200  # resizing looks a few pixels past the square
+    Image.fromarray(picture).save(tmp_path / "wide.png")
+    whole, _ = datasets.read_images(tmp_path, 20)
+    middle, _ = datasets.read_images(tmp_path, 20, square=True)
+    assert (middle == 200).all() and (whole == 0).any()
