@@ -1,4 +1,4 @@
-"""Pairs from the released generator: `python -m acgan.generate --figure OUT_DIR`, which hw3_p2.sh calls, writes fig2_2.jpg.
+"""Pairs from a trained generator: `python -m acgan.generate --figure OUT_DIR` writes fig2_2.jpg.
 
 The figure shows the first 10 pairs of one seed, unpicked: the first row with the attribute, the second the same noise without it.
 `--pairs DIR --count 1000` writes single PNGs, DIR/with/00000.png and DIR/without/00000.png.

@@ -1,4 +1,4 @@
-"""Faces from the released generator: `python -m gan.generate --figure OUT_DIR`, which hw3_p1.sh calls, writes fig1_2.jpg.
+"""Faces from a trained generator: `python -m gan.generate --figure OUT_DIR` writes fig1_2.jpg.
 
 The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--count 1000 --output DIR` writes single PNGs, `--interpolate
 strip.png` a walk between the first noise vectors of the seed (a .gif moves).
