@@ -48,11 +48,9 @@ class Options(Views):
 def preset(name: str, method: str, source: str, target: str) -> Options:
     """`report` is the original's recipe (report, section 6), with the batch and the length of its other problems where it names
     none; `default` is ours."""
-    options = Options(method=method, source=source, target=target)
-    if source == "svhn":  # to save time; more was not tried
-        options = dataclasses.replace(options, self_training_steps=10_000)
-    if method == "adda":
-        options = dataclasses.replace(options, self_training_steps=0)
+    # fewer from SVHN to save time; more was not tried
+    steps = 0 if method == "adda" else 10_000 if source == "svhn" else Options.self_training_steps
+    options = Options(method=method, source=source, target=target, self_training_steps=steps)
     if name == "report":
         return dataclasses.replace(
             options, network="report", epochs=50, lr=1e-4, cosine=False, encoder_lr=1e-4, discriminator_lr=1e-4, conditional=False,
