@@ -218,7 +218,7 @@ def set_rate(optimiser: torch.optim.Optimizer, options: Options, step: int, prog
 
 
 def main() -> None:
-    args = training.arguments("adda", __doc__, Options, PRESETS).parse_args()
+    args = training.arguments("adda.train", __doc__, Options, PRESETS).parse_args()
     options = training.resumed(args, Options()) if args.resume else chosen(args)
     check(options)
     device = choose_device(args.device)
@@ -236,8 +236,8 @@ def main() -> None:
     total = options.source_steps + options.adversarial_steps + options.self_training_steps
     card = {"command": command(args.preset, options), "data": data.hashes,
             "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("adda", f"{options.method}-{options.source}-{options.target}", args, written, total, card, device,
-                       lambda run: train(options, data, run, device, precision))
+    training.carry_out("adda.train", "adda.evaluate --weights", f"{options.method}-{options.source}-{options.target}", args,
+                       written, total, card, device, lambda run: train(options, data, run, device, precision))
 
 
 if __name__ == "__main__":

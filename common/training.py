@@ -20,12 +20,13 @@ from common.weights import save_weights, versions
 T = TypeVar("T")
 
 
-def arguments(package: str, description: str | None, options: type, presets: tuple[str, ...]) -> Parser:
-    """The parser of `python -m <package>.train`."""
-    parser = Parser(prog=f"python -m {package}.train", description=description)
+def arguments(program: str, description: str | None, options: type, presets: tuple[str, ...] = ()) -> Parser:
+    """The parser of `python -m <program>`."""
+    parser = Parser(prog=f"python -m {program}", description=description)
     parser.add_argument("--data", type=Path, default=Path("hw3_data"), help="folder that scripts.prepare_data made")
-    parser.add_argument("--preset", choices=presets, default="default", help="our recipe, or the original report's")
-    parser.add_argument("--run", type=Path, help=f"run folder to make (default: runs/{package}/<time>-<what>)")
+    if presets:
+        parser.add_argument("--preset", choices=presets, default="default", help="our recipe, or the original report's")
+    parser.add_argument("--run", type=Path, help=f"run folder to make (default: runs/{program.split('.')[0]}/<time>-<what>)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="continue the run of that folder with its own options")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto measures what is faster")
@@ -43,7 +44,7 @@ def resumed(args: argparse.Namespace, defaults: T) -> T:
     given = options_from(args, options)
     if changed := runs.differences(dataclasses.asdict(options), dataclasses.asdict(given)):  # type: ignore[call-overload]
         raise InputError(f"--resume continues {args.resume} with the options it was started with, but: {changed}")
-    args.precision, args.preset = before["precision"], before["preset"]
+    args.precision, args.preset = before["precision"], before.get("preset")
     return options
 
 
@@ -55,24 +56,24 @@ def show_plan(written: dict[str, Any], network: nn.Module, images: int, held_out
           f"{describe(device)}")
 
 
-def carry_out(package: str, name: str, args: argparse.Namespace, written: dict[str, Any], total_steps: int, card: dict[str, Any],
-              device: torch.device, train: Callable[[runs.Run], nn.Module]) -> None:
+def carry_out(program: str, measure: str, name: str, args: argparse.Namespace, written: dict[str, Any], total_steps: int,
+              card: dict[str, Any], device: torch.device, train: Callable[[runs.Run], nn.Module]) -> None:
     """Open the run folder (a new one with `name` in it, or the one to resume), train, and save the weights with their card: the
-    given entries, and those that are the same for every training."""
+    given entries, and those that are the same for every training. `measure WEIGHTS` tells how good they are."""
     if args.resume:
         run = runs.resume(args.resume, total_steps, device, args.tensorboard)
     else:
-        run = runs.start(args.run or runs.new_folder(package, name), written, total_steps, args.tensorboard)
+        run = runs.start(args.run or runs.new_folder(program.split(".")[0], name), written, total_steps, args.tensorboard)
     run.say(f"{name}, {total_steps} steps, seed {written['seed']}; {describe(device)}, {written['precision']}; {run.folder}")
     try:
         with runs.interruptible(run.interrupted):
             network = train(run)
     except runs.Stopped:
-        run.say(f"stopped; continue with: python -m {package}.train --data {args.data} --resume {run.folder}")
+        run.say(f"stopped; continue with: python -m {program} --data {args.data} --resume {run.folder}")
         raise KeyboardInterrupt from None
     weights = run.folder / "weights.safetensors"
     save_weights(weights, network, {
         **card, "options": written, "steps": total_steps, "seed": written["seed"], "hardware": describe(device),
         "seconds": round(run.elapsed()), "versions": versions()})
     run.say(f"{weights} after {run.elapsed() / 60:.1f} minutes; measure it with: "
-            f"python -m {package}.evaluate --weights {weights} --data {args.data}")
+            f"python -m {measure} {weights} --data {args.data}")

@@ -111,7 +111,7 @@ def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torc
 
 
 def main() -> None:
-    args = training.arguments("dann", __doc__, Options, PRESETS).parse_args()
+    args = training.arguments("dann.train", __doc__, Options, PRESETS).parse_args()
     options = training.resumed(args, Options()) if args.resume else chosen(args)
     check(options)
     device = choose_device(args.device)
@@ -128,8 +128,8 @@ def main() -> None:
         return
     card = {"command": command(args.preset, options), "data": data.hashes,
             "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("dann", f"{options.method}-{options.source}-{options.target}", args, written, options.steps, card, device,
-                       lambda run: train(options, data, run, device, precision))
+    training.carry_out("dann.train", "dann.evaluate --weights", f"{options.method}-{options.source}-{options.target}", args,
+                       written, options.steps, card, device, lambda run: train(options, data, run, device, precision))
 
 
 if __name__ == "__main__":

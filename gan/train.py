@@ -95,7 +95,7 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
 
 
 def main() -> None:
-    args = training.arguments("gan", __doc__, Options, PRESETS).parse_args()
+    args = training.arguments("gan.train", __doc__, Options, PRESETS).parse_args()
     options = training.resumed(args, Options()) if args.resume else chosen(args)
     check(options)
     device = choose_device(args.device)
@@ -111,7 +111,7 @@ def main() -> None:
         return
     card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
             "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("gan", args.preset, args, written, steps, card, device,
+    training.carry_out("gan.train", "scripts.evaluate_faces --weights", args.preset, args, written, steps, card, device,
                        lambda run: train(options, faces.images.to(device), run, device, precision))
 
 

@@ -1,0 +1,143 @@
+"""The judge of generated faces: a classifier of the faces' attributes, which no generator has been trained against.
+
+`python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the test faces. What
+scripts.evaluate_faces measures is measured with its features and its answers; scripts/weights/attributes.safetensors is the
+released one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from common import training
+from common.augment import shift
+from common.batches import Shuffled
+from common.cli import run_main
+from common.datasets import content_hash, read_attributes, read_images
+from common.device import autocast, choose_device, choose_precision, seed_step
+from common.ema import EMA, estimate_statistics
+from common.faces import SIZE, flip, to_faces
+from common.networks import GlobalPool, down_convolutions
+from common.options import option, options_from, require_positive
+from common.runs import Run
+from common.schedules import warm_cosine
+from common.weights import load_into, load_state, load_weights, save_state
+
+WEIGHTS = Path(__file__).parent / "weights" / "attributes.safetensors"
+FEATURES = 128  # a tenth of a thousand and a few: a covariance of them can be estimated from the test faces
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The released run."""
+
+    width: int = option(32, "channels of the first stage")
+    epochs: int = option(10, "passes over the faces")
+    batch: int = option(128, "faces per step")
+    lr: float = option(2e-3, "Adam's learning rate, with warm-up and cosine decay to zero")
+    weight_decay: float = option(1e-2, "AdamW's")
+    ema: float = option(0.998, "decay of the averaged weights that are released")
+    seed: int = option(0, "of everything random")
+
+
+class Judge(nn.Module):
+    """Faces (N, 3, 64, 64) in [-1, 1] → features (N, 128) and one logit per attribute (N, A)."""
+
+    def __init__(self, width: int, attributes: int) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(down_convolutions(width), GlobalPool(), nn.Linear(8 * width, FEATURES), nn.LeakyReLU(0.2))
+        self.heads = nn.Linear(FEATURES, attributes)
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.trunk(faces)
+        return features, self.heads(features)
+
+
+def load_judge(weights: Path, device: torch.device) -> tuple[Judge, dict[str, Any]]:
+    """The judge of a weights file in evaluation mode, and its card."""
+    state, card = load_weights(weights)
+    judge = Judge(card["options"]["width"], len(card["attributes"]))
+    load_into(judge, state, weights)
+    return judge.eval().to(device), card
+
+
+def judged(judge: Judge, images: Tensor, batch: int = 500) -> tuple[Tensor, Tensor]:
+    """uint8 images (N, 3, 64, 64) → features (N, 128) and logits (N, A), on the CPU."""
+    device = next(judge.parameters()).device
+    with torch.inference_mode():
+        parts = [judge(to_faces(part.to(device))) for part in images.split(batch)]
+    return torch.cat([features.cpu() for features, _ in parts]), torch.cat([logits.cpu() for _, logits in parts])
+
+
+def accuracies(logits: Tensor, attributes: Tensor) -> Tensor:
+    """(A,) percent of rows of logits (N, A) that name the attributes (N, A) of 0 and 1."""
+    return 100 * ((logits > 0) == attributes.bool()).float().mean(0)
+
+
+def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Judge:
+    """Binary cross-entropy of all attributes together, faces mirrored and shifted."""
+    torch.manual_seed(options.seed)
+    draws = torch.Generator(device)
+    judge = Judge(options.width, attributes.shape[1]).to(device)
+    averaged = EMA(judge, options.ema)
+    optimiser = torch.optim.AdamW(judge.parameters(), options.lr, weight_decay=options.weight_decay, fused=True)
+    parts = {"judge": judge, "averaged": averaged.network, "optimiser": optimiser}
+    load_state(run.state, **parts)
+    batches = Shuffled(len(images), options.batch, options.seed)
+    for step in run.steps(lambda: save_state(**parts)):
+        seed_step(draws, options.seed, step)
+        for group in optimiser.param_groups:
+            group["lr"] = warm_cosine(options.lr, step, step / run.total_steps)
+        index = batches(step).to(device)
+        with autocast(device, precision):
+            _, logits = judge(shift(flip(to_faces(images[index]), draws), 4, draws))
+            loss = F.binary_cross_entropy_with_logits(logits.float(), attributes[index].float())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        averaged.update(judge, step)
+        if run.log_due(step):
+            run.log(step + 1, len(index), {"loss": loss.item(), "named": accuracies(logits, attributes[index]).mean().item()})
+    return estimate_statistics(averaged.network, [to_faces(part) for part in images[:10_000].split(500)])
+
+
+def main() -> None:
+    args = training.arguments("scripts.attributes", __doc__, Options).parse_args()
+    options = training.resumed(args, Options()) if args.resume else options_from(args, Options())
+    require_positive(options, "width", "epochs", "batch", "lr")
+    device = choose_device(args.device)
+    precision = choose_precision(args.precision, device)
+    splits = {}
+    for name in ("train", "test"):
+        folder = args.data / "face" / name
+        images, names = read_images(folder, SIZE, square=True)
+        splits[name] = (images, *read_attributes(folder.with_suffix(".csv"), names))
+    images, attributes, columns = splits["train"]
+    written = {"precision": precision, **dataclasses.asdict(options)}
+    if args.dry_run:
+        training.show_plan(written, Judge(options.width, len(columns)), len(images), 0, device)
+        return
+
+    def trained(run: Run) -> Judge:
+        judge = train(options, images.to(device), attributes.to(device), run, device, precision)
+        figures = accuracies(judged(judge, splits["test"][0])[1], splits["test"][1])
+        named = {column: round(value, 2) for column, value in zip(columns, figures.tolist(), strict=True)}
+        run.say(f"test accuracy: mean {figures.mean():.2f}; " + ", ".join(f"{name} {value:.1f}" for name, value in named.items()))
+        card["metrics"] = named
+        return judge
+
+    card: dict[str, Any] = {"command": "python -m scripts.attributes", "data": {"faces": content_hash(images)}, "attributes": columns,
+                            "selection": "the last step of a fixed schedule, averaged weights (EMA)"}
+    steps = options.epochs * (len(images) // options.batch)
+    training.carry_out("scripts.attributes", "scripts.evaluate_faces --judge", "attributes", args, written, steps, card,
+                       device, trained)
+
+
+if __name__ == "__main__":
+    run_main(main)
