@@ -14,7 +14,7 @@ from acgan.models import Generator, noise
 from acgan.train import pairs
 from common.cli import Parser, run_main
 from common.device import choose_device
-from common.figures import figure_path, grid, save_faces, save_picture
+from common.figures import add_arguments, figure_path, grid, save_faces, save_picture
 from common.weights import load_into, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "acgan-smiling.safetensors"
@@ -30,13 +30,9 @@ def load_generator(weights: Path, device: torch.device) -> Generator:
 
 def main() -> None:
     parser = Parser(prog="python -m acgan.generate", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--figure", type=Path, metavar="OUT_DIR", help="write fig2_2.jpg there (or the file itself, .jpg or .png)")
+    what = add_arguments(parser, "fig2_2.jpg", WEIGHTS)
     what.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs there, as PNG")
     parser.add_argument("--count", type=int, default=1000, help="pairs of --pairs")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="another generator than the released one")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     path = figure_path(args.figure, "fig2_2.jpg") if args.figure else None
 

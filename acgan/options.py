@@ -5,39 +5,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from common.adversary import KINDS
+from common import adversary
+from common.adversary import REPORT, Game
 from common.cli import InputError
-from common.options import flags, option, options_from, require_positive, require_share
+from common.options import flags, option, options_from
 
 PRESETS = ("default", "report")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Game):
     """The released run."""
 
     attribute: str = option("Smiling", "what the generator is told: a column of the faces' table")
-    loss: str = option("relativistic", "the adversary's; relativistic: real is to look more real than generated", KINDS)
     embedding: int = option(0, "the class as a learned vector of that length; 0: as one value beside the noise")
     class_weight: float = option(1.0, "of the class loss for the generator")
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
-    width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines")
-    epochs: int = option(20, "passes over the faces; the end is the result")
-    batch: int = option(64, "faces per step")
-    lr: float = option(2e-4, "Adam's learning rate, of either network")
-    beta1: float = option(0.5, "Adam's first decay: less momentum than usual, since the other network moves too")
-    flip: bool = option(True, "mirror half of the faces")
-    disturb: bool = option(True, "augment what the discriminator sees, real and generated alike")
-    ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights")
-    seed: int = option(0, "of everything random")
 
 
 def preset(name: str) -> Options:
     """`report` is the original's recipe (report, section 4); `default` is ours."""
-    if name == "report":
-        return Options(loss="bce", class_on_fake=True, balanced=False, epochs=100, batch=128, flip=False, disturb=False, ema=0.0)
-    return Options()
+    return Options(**REPORT, class_on_fake=True, balanced=False) if name == "report" else Options()
 
 
 def chosen(args: argparse.Namespace) -> Options:
@@ -47,10 +36,7 @@ def chosen(args: argparse.Namespace) -> Options:
 
 def check(options: Options) -> None:
     """InputError for options that cannot train."""
-    require_positive(options, "width", "epochs", "batch", "lr")
-    require_share(options, "ema", "beta1")
-    if options.batch < 2:
-        raise InputError("--batch must be at least 2, since BatchNorm needs company")
+    adversary.check(options)
     if min(options.embedding, options.class_weight) < 0:
         raise InputError("--embedding and --class-weight cannot be negative")
 

@@ -16,7 +16,7 @@ from acgan.losses import class_accuracy, class_loss
 from acgan.models import NOISE, Discriminator, Generator, noise
 from acgan.options import PRESETS, Options, check, chosen, command
 from common import training
-from common.adversary import certainty, discriminator_loss, generator_loss, won
+from common.adversary import adam, certainty, discriminator_loss, generator_loss, won
 from common.batches import Balanced, Shuffled
 from common.cli import InputError, run_main
 from common.device import autocast, choose_device, choose_precision, seed_step
@@ -34,8 +34,7 @@ def train(options: Options, faces: Tensor, attribute: Tensor, run: Run, device: 
     generator = Generator(options.width, options.embedding).to(device)
     discriminator = Discriminator(options.width).to(device)
     averaged = EMA(generator, options.ema)
-    g_optimiser = torch.optim.Adam(generator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
-    d_optimiser = torch.optim.Adam(discriminator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
+    g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     load_state(run.state, **parts)

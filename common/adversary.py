@@ -1,13 +1,52 @@
-"""The game of generator and discriminator, as pure functions of discriminator logits (N,): d_real of real images, d_fake of
-generated ones."""
+"""The game of generator and discriminator: its options, and its losses as pure functions of discriminator logits (N,), d_real of
+real images, d_fake of generated ones."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from common.cli import InputError
+from common.options import option, require_positive, require_share
 
 KINDS = ("bce", "relativistic")
+
+
+@dataclass(frozen=True)
+class Game:
+    """Options of a training of two networks on faces; the defaults are the released runs'."""
+
+    loss: str = option("relativistic", "the adversary's; relativistic: real is to look more real than generated", KINDS)
+    width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines")
+    epochs: int = option(20, "passes over the faces; the end is the result")
+    batch: int = option(64, "faces per step")
+    lr: float = option(2e-4, "Adam's learning rate, of either network")
+    beta1: float = option(0.5, "Adam's first decay: less momentum than usual, since the other network moves too")
+    flip: bool = option(True, "mirror half of the faces")
+    disturb: bool = option(True, "augment what the discriminator sees, real and generated alike")
+    ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights")
+    seed: int = option(0, "of everything random")
+
+
+# the original's: the same losses, nothing varied, nothing averaged (report, sections 3 and 4)
+REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": False, "disturb": False, "ema": 0.0}
+
+
+def check(game: Game) -> None:
+    """InputError for options that cannot train."""
+    require_positive(game, "width", "epochs", "batch", "lr")
+    require_share(game, "ema", "beta1")
+    if game.batch < 2:
+        raise InputError("--batch must be at least 2, since BatchNorm needs company")
+
+
+def adam(network: nn.Module, game: Game) -> torch.optim.Adam:
+    """The optimiser of either network (Radford et al. 2016, section 4)."""
+    return torch.optim.Adam(network.parameters(), game.lr, (game.beta1, 0.999), fused=True)
 
 
 def discriminator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 from pathlib import Path
@@ -15,6 +16,16 @@ from common.cli import InputError
 from common.files import write_atomically
 
 PADDING = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str, weights: Path) -> argparse._MutuallyExclusiveGroup:
+    """What every program takes that draws from a generator. Returns the group of its outputs, one of which is required."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--figure", type=Path, metavar="OUT_DIR", help=f"write {name} there (or the file itself, .jpg or .png)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--weights", type=Path, default=weights, help="another generator than the released one")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    return what
 
 
 def grid(images: Tensor, per_row: int) -> Image.Image:

@@ -14,7 +14,7 @@ from torch import Tensor
 from common.cli import Parser, run_main
 from common.device import choose_device
 from common.faces import to_images
-from common.figures import figure_path, grid, save_faces, save_picture, save_walk, walk
+from common.figures import add_arguments, figure_path, grid, save_faces, save_picture, save_walk, walk
 from common.weights import load_into, load_weights
 from gan.models import Generator, noise
 
@@ -38,14 +38,10 @@ def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
 
 def main() -> None:
     parser = Parser(prog="python -m gan.generate", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--figure", type=Path, metavar="OUT_DIR", help="write fig1_2.jpg there (or the file itself, .jpg or .png)")
+    what = add_arguments(parser, "fig1_2.jpg", WEIGHTS)
     what.add_argument("--output", type=Path, metavar="DIR", help="write --count single faces there, as PNG")
     what.add_argument("--interpolate", type=Path, metavar="FILE", help="write a walk of --count steps between noise vectors")
     parser.add_argument("--count", type=int, default=1000, help="faces of --output, or steps of --interpolate")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="another generator than the released one")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     path = figure_path(args.figure, "fig1_2.jpg") if args.figure else None
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from common import training
-from common.adversary import certainty, discriminator_loss, generator_loss, won
+from common.adversary import adam, certainty, check, discriminator_loss, generator_loss, won
 from common.batches import Shuffled
 from common.cli import InputError, run_main
 from common.device import autocast, choose_device, choose_precision, seed_step
@@ -23,7 +23,7 @@ from common.figures import draw_losses, grid, save_picture
 from common.runs import Run
 from common.weights import load_state, save_state
 from gan.models import INPUTS, Discriminator, Generator, noise
-from gan.options import PRESETS, Options, check, chosen, command
+from gan.options import PRESETS, Options, chosen, command
 
 
 def train(options: Options, faces: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
@@ -32,8 +32,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     draws = torch.Generator(device)
     generator, discriminator = Generator(options.width).to(device), Discriminator(options.width).to(device)
     averaged = EMA(generator, options.ema)
-    g_optimiser = torch.optim.Adam(generator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
-    d_optimiser = torch.optim.Adam(discriminator.parameters(), options.lr, (options.beta1, 0.999), fused=True)
+    g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     load_state(run.state, **parts)

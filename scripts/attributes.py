@@ -132,8 +132,8 @@ def main() -> None:
         card["metrics"] = named
         return judge
 
-    card: dict[str, Any] = {"command": "python -m scripts.attributes", "data": {"faces": content_hash(images)}, "attributes": columns,
-                            "selection": "the last step of a fixed schedule, averaged weights (EMA)"}
+    card: dict[str, Any] = {"command": "python -m scripts.attributes", "data": {"faces": content_hash(images)},
+                            "attributes": columns, "selection": "the last step of a fixed schedule, averaged weights (EMA)"}
     steps = options.epochs * (len(images) // options.batch)
     training.carry_out("scripts.attributes", "scripts.evaluate_faces --judge", "attributes", args, written, steps, card,
                        device, trained)
