@@ -86,7 +86,7 @@ def train(options: Options, faces: Tensor, attribute: Tensor, run: Run, device: 
                 run.say(f"warning: {warning}")
         if (step + 1) % per_epoch == 0:
             show(final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
-    return final_network(averaged.network, 10_000)
+    return final_network(averaged.network, 2000)
 
 
 class _WithBothClasses(torch.nn.Module):

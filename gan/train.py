@@ -75,7 +75,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
             show(final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
-    return final_network(averaged.network, 10_000)
+    return final_network(averaged.network, 2000)
 
 
 def final_network(averaged: Generator, count: int) -> Generator:
