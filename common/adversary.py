@@ -74,6 +74,6 @@ def certainty(d_real: Tensor, d_fake: Tensor) -> tuple[float, float]:
 
 def won(real: float, fake: float) -> str | None:
     """What to say when D(x) and D(G(z)) leave nothing for the generator to learn from."""
-    if real > 0.98 and fake < 0.02:
+    if real > 0.95 and fake < 0.05:
         return f"the discriminator has won (D(x) {real:.3f}, D(G(z)) {fake:.3f}): the generator's gradient is nearly gone"
     return None
