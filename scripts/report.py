@@ -1,7 +1,6 @@
 """The README's tables, made from the cards: `python -m scripts.report` prints them, `--write` puts them into README.md.
 
-A card is the JSON beside released weights (dann/weights/, adda/weights/) or of another run that was measured (dann/results/,
-adda/results/).
+A card is the JSON beside released weights (gan/weights/ and likewise) or of another run that was measured (gan/results/).
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ ROWS = (("source-only", "default", "source only: no target image touched"), ("so
         ("target-only", "report", "report's recipe, target only"))
 
 
-def cards() -> list[dict[str, Any]]:
-    """All cards of the repository, by name."""
-    folders = [ROOT / package / kind for package in ("dann", "adda") for kind in ("weights", "results")]
+def cards(*packages: str) -> list[dict[str, Any]]:
+    """All cards of these packages, by name."""
+    folders = [ROOT / package / kind for package in packages for kind in ("weights", "results")]
     return [json.loads(path.read_text()) for folder in folders for path in sorted(folder.glob("*.json"))]
 
 
@@ -59,7 +58,7 @@ def cell(found: list[dict[str, Any]], kind: str, original: float) -> str:
 
 def results_table() -> str:
     """Accuracies of every method in both directions."""
-    every = cards()
+    every = cards("dann", "adda")
     lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | SVHN → MNIST-M (10,000) |",
              "|---|---|---|"]
     for method, kind, title in ROWS:
@@ -75,10 +74,33 @@ def results_table() -> str:
 def runs_table() -> str:
     """Every measured run with its command, seed, steps, time and hardware."""
     lines = ["| command | % | steps | minutes | hardware |", "|---|---|---|---|---|"]
-    for card in cards():
+    for card in cards("dann", "adda"):
         lines.append(f"| `{card['command']}` | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | "
                      f"{card['hardware']}, {card['options']['precision']} |")
     return "\n".join(lines)
+
+
+def faces_table() -> str:
+    """Every measured generator, and under them what real faces reach in the same protocol."""
+    lines = ["| | FD(attributes) | KD x1000 | precision | recall | HOG detector, % | pairs flipped, % | edit ratio | "
+             "steps, minutes |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    found = cards("gan", "acgan")
+    for card in found:
+        metrics, pairs = card["metrics"], card["metrics"].get("pairs")
+        low, high = pairs["flipped, 95 %"] if pairs else (0, 0)
+        lines.append(f"| `{card['command']}` | {distances_cells(metrics['attributes'])} | {metrics['detected']:.1f} | "
+                     + (f"{pairs['flipped']:.1f} ({low:.1f} to {high:.1f}) | {pairs['edit ratio']:.2f}" if pairs else "– | –")
+                     + f" | {card['steps']}, {card['seconds'] / 60:.0f}; {card['hardware']} |")
+    for card in found[:1]:
+        metrics = card["metrics"]
+        lines.append(f"| training faces against test faces, the floor | {distances_cells(metrics['attributes, real'])} | "
+                     f"{metrics['detected, real']:.1f} | – | – | – |")
+    return "\n".join(lines)
+
+
+def distances_cells(distances: dict[str, float]) -> str:
+    return f"{distances['FD']:.2f} | {distances['KD x1000']:.2f} | {distances['precision']:.2f} | {distances['recall']:.2f}"
 
 
 def with_tables(text: str) -> str:
@@ -87,7 +109,7 @@ def with_tables(text: str) -> str:
         raise InputError(f"README.md lacks the marks {BEGIN} and {END}; put them where the tables belong")
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{results_table()}\n\n<details><summary>Every run behind the table</summary>\n\n{runs_table()}\n\n" \
-           f"</details>\n{END}{rest.split(END)[1]}"
+           f"</details>\n\n{faces_table()}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> None:
@@ -98,7 +120,7 @@ def main() -> None:
         readme = ROOT / "README.md"
         write_atomically(readme, with_tables(readme.read_text()))
     else:
-        print(f"{results_table()}\n\n{runs_table()}")
+        print(f"{results_table()}\n\n{runs_table()}\n\n{faces_table()}")
 
 
 if __name__ == "__main__":

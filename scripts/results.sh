@@ -11,11 +11,10 @@ mkdir -p "${2:-$root/runs/results}"
 runs="$(cd "${2:-$root/runs/results}" && pwd)"
 cd "$root"
 
-# measure PACKAGE CARD NAME OPTIONS...: CARD is the weights' file to release, or a .json to keep the card alone
-measure() {
-    local package="$1" card="$2" run="$runs/$3" adabn=--adabn
-    shift 3
-    [ -e "${card%.*}.json" ] && return
+# train PACKAGE RUN OPTIONS...
+train() {
+    local package="$1" run="$2"
+    shift 2
     if [ -e "$run/last.pt" ]; then
         "$python" -m "$package.train" --data "$data" --resume "$run"
     elif [ ! -e "$run/options.json" ]; then
@@ -24,9 +23,26 @@ measure() {
         echo "error: $run was stopped before its first checkpoint; remove it and start again" >&2
         exit 2
     fi
-    [ "$package" = dann ] || adabn=
-    "$python" -m "$package.evaluate" --weights "$run/weights.safetensors" --data "$data" $adabn --save "$card"
 }
+
+# measure PACKAGE CARD NAME OPTIONS...: CARD is the weights' file to release, or a .json to keep the card alone
+measure() {
+    local package="$1" card="$2" run="$runs/$3"
+    shift 3
+    [ -e "${card%.*}.json" ] && return
+    train "$package" "$run" "$@"
+    case "$package" in
+        gan | acgan) set -- scripts.evaluate_faces ;;
+        dann) set -- dann.evaluate --adabn ;;
+        adda) set -- adda.evaluate ;;
+    esac
+    "$python" -m "$@" --weights "$run/weights.safetensors" --data "$data" --save "$card"
+}
+
+if [ -d "$data/face/test" ]; then
+    measure gan gan/weights/dcgan.safetensors dcgan --epochs 5
+    measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 5
+fi
 
 for source in mnistm svhn; do
     if [ $source = mnistm ]; then target=svhn; else target=mnistm; fi

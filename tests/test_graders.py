@@ -1,4 +1,4 @@
-"""hw3_p3.sh and hw3_p4.sh as graders call them, with the released networks."""
+"""hw3_p1.sh to hw3_p4.sh as graders call them, with the released networks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -122,11 +123,40 @@ print(sorted({{"torchvision", "pandas", "matplotlib", "sklearn", "scipy"}} & set
     assert result.stdout == "[]\n", result.stderr
 
 
+@pytest.mark.parametrize(("script", "name", "size"), [
+    ("hw3_p1.sh", "fig1_2.jpg", (530, 266)), ("hw3_p2.sh", "fig2_2.jpg", (662, 134))])
+def test_figures_are_the_same_from_any_folder_and_number_of_threads(script, name, size, tmp_path):
+    folder = tmp_path / "my figures"
+    folder.mkdir()
+    result = grade("my figures", cwd=tmp_path, script=script)
+    assert (result.returncode, result.stderr) == (0, "") and os.listdir(folder) == [name]
+    first = Image.open(folder / name)
+    assert first.size == size and first.mode == "RGB" and np.asarray(first).std() > 40
+    subprocess.run(["bash", str(ROOT / script), str(tmp_path / "same.png")], check=True,
+                   env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    # a PNG of another number of threads differs by rounding, and by what JPEG loses
+    assert np.abs(np.asarray(first).astype(int) - np.asarray(Image.open(tmp_path / "same.png"))).mean() < 2
+
+
+def test_the_name_of_2019_makes_both_figures(tmp_path):
+    assert grade(tmp_path, script="hw3_p1p2.sh").returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["fig1_2.jpg", "fig2_2.jpg"]
+
+
+@pytest.mark.parametrize("script", ["hw3_p1.sh", "hw3_p2.sh", "hw3_p1p2.sh"])
+@pytest.mark.parametrize(("arguments", "says"), [
+    ([], "expected one argument"), (["no/folder"], "no/folder"), ([".", "more"], "more")])
+def test_bad_places_for_figures_are_one_sentence(script, arguments, says, tmp_path):
+    result = grade(*arguments, cwd=tmp_path, script=script)
+    assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1 and says in result.stderr
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize("script", sorted(ROOT.glob("hw3_p*.sh")), ids=lambda p: p.name)
 def test_scripts_obey_the_courses_rules(script):
     code = re.sub(r"#.*", "", script.read_text())
     assert not re.search(r"(^|[;&|\s])(mkdir|cd|rm|cp|mv|pip|sudo|curl|wget)\s", code)
-    assert "CUDA_VISIBLE_DEVICES" not in code and "python3" in code
+    assert "CUDA_VISIBLE_DEVICES" not in code and ("python3" in code or "hw3_p1.sh" in code)
 
 
 @pytest.mark.parametrize("script", [*ROOT.glob("*.sh"), *ROOT.glob("scripts/*.sh")], ids=lambda p: p.name)

@@ -9,7 +9,7 @@ def test_readme_shows_the_cards_of_today():
 
 
 def test_every_card_says_how_it_came_to_be():
-    cards = report.cards()
+    cards = report.cards("dann", "adda")
     for card in cards:
         assert {"command", "options", "steps", "seed", "selection", "hardware", "seconds", "versions", "data", "metrics"} <= {*card}
         method = card["options"]["method"]
