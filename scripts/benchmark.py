@@ -183,13 +183,15 @@ def game_step(options: gan.options.Options, device: torch.device, precision: str
     def run(real: Tensor) -> None:
         with autocast(device, precision):
             fake = generator(z)
-            d_loss = discriminator_loss(discriminator(real), discriminator(fake.detach()), options.loss)
+            d_real = discriminator(real)
+            d_loss = discriminator_loss(d_real, discriminator(fake.detach()), options.loss)
         d_optimiser.zero_grad()
         d_loss.backward()
         d_optimiser.step()
         discriminator.requires_grad_(False)
         with autocast(device, precision):
-            g_loss = generator_loss(discriminator(real), discriminator(fake), options.loss)
+            d_real = discriminator(real) if options.loss == "relativistic" else d_real.detach()
+            g_loss = generator_loss(d_real, discriminator(fake), options.loss)
         g_optimiser.zero_grad()
         g_loss.backward()
         g_optimiser.step()

@@ -40,7 +40,8 @@ measure() {
 }
 
 if [ -d "$data/face/test" ]; then
-    measure gan gan/weights/dcgan.safetensors dcgan --epochs 5
+    measure gan gan/weights/dcgan.safetensors dcgan --epochs 3
+    measure gan gan/results/relativistic-disturb.json dcgan-relativistic --epochs 5 --loss relativistic --disturb
     measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 5
 fi
 
