@@ -89,14 +89,19 @@ def faces_table() -> str:
     for card in found:
         metrics, pairs = card["metrics"], card["metrics"].get("pairs")
         low, high = pairs["flipped, 95 %"] if pairs else (0, 0)
-        lines.append(f"| `{card['command']}` | {distances_cells(metrics['attributes'])} | {metrics['detected']:.1f} | "
+        lines.append(f"| `{card['command']}` | {distances_cells(metrics['attributes'])} | {share(metrics.get('detected'))} | "
                      + (f"{pairs['flipped']:.1f} ({low:.1f} to {high:.1f}) | {pairs['edit ratio']:.2f}" if pairs else "– | –")
                      + f" | {card['steps']}, {card['seconds'] / 60:.0f}; {card['hardware']} |")
     for card in found[:1]:
         metrics = card["metrics"]
         lines.append(f"| training faces against test faces, the floor | {distances_cells(metrics['attributes, real'])} | "
-                     f"{metrics['detected, real']:.1f} | – | – | – |")
+                     f"{share(metrics.get('detected, real'))} | – | – | – |")
     return "\n".join(lines)
+
+
+def share(percent: float | None) -> str:
+    """A percentage, or a dash where it was not measured (dlib was not installed)."""
+    return "–" if percent is None else f"{percent:.1f}"
 
 
 def distances_cells(distances: dict[str, float]) -> str:
