@@ -18,7 +18,7 @@ KINDS = ("bce", "relativistic")
 
 @dataclass(frozen=True)
 class Game:
-    """Options of a training of two networks on faces; the defaults are the released runs'."""
+    """Options of a training of two networks on faces; the defaults are ACGAN's, and where it does not differ DCGAN's."""
 
     loss: str = option("relativistic", "the adversary's; relativistic: real is to look more real than generated", KINDS)
     width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines")

@@ -24,13 +24,13 @@ from common.device import autocast, choose_device, choose_precision, seed_step
 from common.ema import EMA, estimate_statistics
 from common.faces import SIZE, flip, to_faces
 from common.networks import GlobalPool, down_convolutions
-from common.options import option, options_from, require_positive
+from common.options import flags, option, options_from, require_positive, require_share
 from common.runs import Run
 from common.schedules import warm_cosine
 from common.weights import load_into, load_state, load_weights, save_state
 
 WEIGHTS = Path(__file__).parent / "weights" / "attributes.safetensors"
-FEATURES = 128  # a tenth of a thousand and a few: a covariance of them can be estimated from the test faces
+FEATURES = 128  # few enough that 2,044 test faces say what their covariance is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,7 @@ def main() -> None:
     args = training.arguments("scripts.attributes", __doc__, Options).parse_args()
     options = training.resumed(args, Options()) if args.resume else options_from(args, Options())
     require_positive(options, "width", "epochs", "batch", "lr")
+    require_share(options, "ema")
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
     splits = {}
@@ -132,8 +133,9 @@ def main() -> None:
         card["metrics"] = named
         return judge
 
-    card: dict[str, Any] = {"command": "python -m scripts.attributes", "data": {"faces": content_hash(images)},
-                            "attributes": columns, "selection": "the last step of a fixed schedule, averaged weights (EMA)"}
+    card: dict[str, Any] = {"command": "python -m scripts.attributes" + flags(options, Options()),
+                            "data": {"faces": content_hash(images)}, "attributes": columns,
+                            "selection": "the last step of a fixed schedule, averaged weights (EMA)"}
     steps = options.epochs * (len(images) // options.batch)
     training.carry_out("scripts.attributes", "scripts.evaluate_faces --judge", "attributes", args, written, steps, card,
                        device, trained)

@@ -32,6 +32,7 @@ from common.weights import load_weights, save_weights
 from scripts.attributes import WEIGHTS, judged, load_judge
 from scripts.face_metrics import detected, distances, inception, nearest, pair_figures
 
+FEWEST = 8
 GRADED = 1000  # faces in the protocol of the course's later years
 
 
@@ -40,15 +41,16 @@ def main() -> None:
     device = choose_device(args.device)
     judge, judge_card = load_judge(args.judge, device)
     test, training = read_faces(args.data, "test").images, read_faces(args.data, "train").images
-    count = args.count or len(test)
-    if count < 2:
-        raise InputError("--count must be at least 2")
-
+    count = len(test) if args.count is None else args.count
+    if count < FEWEST:
+        raise InputError(f"--count must be at least {FEWEST}, not {count}")
     network: nn.Module | None = None
     card: dict[str, Any] = {}
     pairs: Tensor | None = None
     if args.images:
         faces = read_images(args.images, SIZE, square=True)[0]
+        if len(faces) < FEWEST:
+            raise InputError(f"{args.images} holds {len(faces)} images; distances need {FEWEST} at the least, better hundreds")
     else:
         network, card, faces, pairs = make(args.weights, count, args.seed, device, rounded=args.save is not None)
     real = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(0))[:len(faces)]]
