@@ -20,13 +20,15 @@ class Options(Game):
     attribute: str = option("Smiling", "what the generator is told: a column of the faces' table")
     embedding: int = option(0, "the class as a learned vector of that length; 0: as one value beside the noise")
     class_weight: float = option(1.0, "of the class loss for the generator")
+    pair_weight: float = option(1.0, "of the difference between the two faces of one noise; 0: none are made in training")
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
+    apart: str = option("Male", "balanced too, so that the class says nothing of it: a column, or ''")
 
 
 def preset(name: str) -> Options:
     """`report` is the original's recipe (report, section 4); `default` is ours."""
-    return Options(**REPORT, class_on_fake=True, balanced=False) if name == "report" else Options()
+    return Options(**REPORT, class_on_fake=True, pair_weight=0.0, balanced=False, apart="") if name == "report" else Options()
 
 
 def chosen(args: argparse.Namespace) -> Options:
@@ -34,11 +36,18 @@ def chosen(args: argparse.Namespace) -> Options:
     return options_from(args, preset(args.preset))
 
 
+def columns(options: Options) -> list[str]:
+    """The attributes that training reads: the class, and what it is kept apart from."""
+    return [options.attribute] + ([options.apart] if options.apart not in ("", options.attribute) else [])
+
+
 def check(options: Options) -> None:
     """InputError for options that cannot train."""
     adversary.check(options)
-    if min(options.embedding, options.class_weight) < 0:
-        raise InputError("--embedding and --class-weight cannot be negative")
+    if min(options.embedding, options.class_weight, options.pair_weight) < 0:
+        raise InputError("--embedding, --class-weight and --pair-weight cannot be negative")
+    if options.pair_weight and (options.batch % 2 or not options.balanced):
+        raise InputError("--pair-weight needs --balanced and an even --batch: half of the faces are of each class")
 
 
 def command(name: str, options: Options) -> str:

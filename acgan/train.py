@@ -12,9 +12,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from acgan.losses import class_accuracy, class_loss
+from acgan.losses import class_accuracy, class_loss, pair_loss
 from acgan.models import NOISE, Discriminator, Generator, noise
-from acgan.options import PRESETS, Options, check, chosen, command
+from acgan.options import PRESETS, Options, check, chosen, columns, command
 from common import training
 from common.adversary import adam, certainty, discriminator_loss, generator_loss, won
 from common.batches import Balanced, Shuffled
@@ -27,18 +27,20 @@ from common.runs import Run
 from common.weights import load_state, save_state
 
 
-def train(options: Options, faces: Tensor, attribute: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
-    """The method. `faces` are uint8 (N, 3, 64, 64), `attribute` int64 (N,), on the device. Returns the generator to be released."""
+def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
+    """The method. `faces` are uint8 (N, 3, 64, 64), `attributes` int64 (N, K), on the device: the first is the class, and where
+    faces are balanced, every combination comes equally often. Returns the generator to be released."""
     torch.manual_seed(options.seed)
     draws = torch.Generator(device)
-    generator = Generator(options.width, options.embedding).to(device, memory_format=torch.channels_last)
-    discriminator = Discriminator(options.width).to(device, memory_format=torch.channels_last)
+    generator = Generator(options.width, options.embedding).to(device).to(memory_format=torch.channels_last)
+    discriminator = Discriminator(options.width).to(device).to(memory_format=torch.channels_last)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     load_state(run.state, **parts)
-    batches = (Balanced(attribute, options.batch, options.seed) if options.balanced
+    combination = (attributes << torch.arange(attributes.shape[1], device=device)).sum(1)
+    batches = (Balanced(combination, options.batch, options.seed) if options.balanced
                else Shuffled(len(faces), options.batch, options.seed))
     per_epoch = len(faces) // options.batch
 
@@ -48,11 +50,16 @@ def train(options: Options, faces: Tensor, attribute: Tensor, run: Run, device: 
     for step in run.steps(lambda: save_state(**parts)):
         seed_step(draws, options.seed, step)
         index = batches(step).to(device)
-        real, c_real = to_faces(faces[index]), attribute[index]
+        real, c_real = to_faces(faces[index]), attributes[index, 0]
         real = flip(real, draws) if options.flip else real
-        z = torch.randn(len(real), NOISE, generator=draws, device=device)
-        # the classes to make are those of the real faces, so that their frequencies tell nothing
-        c = c_real
+        if options.pair_weight:
+            # each noise vector with either class, half of the faces each, as among the real ones
+            z = torch.randn(len(real) // 2, NOISE, generator=draws, device=device).repeat(2, 1)
+            c = torch.arange(2, device=device).repeat_interleave(len(real) // 2)
+        else:
+            z = torch.randn(len(real), NOISE, generator=draws, device=device)
+            # the classes to make are those of the real faces, so that their frequencies tell nothing
+            c = c_real
 
         # D: real and generated faces in batches of their own, or BatchNorm would give them away
         with autocast(device, precision):
@@ -71,8 +78,11 @@ def train(options: Options, faces: Tensor, attribute: Tensor, run: Run, device: 
             d_real = discriminator(seen(real))[0] if options.loss == "relativistic" else d_real.detach()
             d_fake, class_fake = discriminator(seen(fake.float()))
             g_loss, g_class = generator_loss(d_real, d_fake, options.loss), class_loss(class_fake, c)
+        g_total = g_loss + options.class_weight * g_class
+        if options.pair_weight:
+            g_total = g_total + options.pair_weight * pair_loss(fake)
         g_optimiser.zero_grad()
-        (g_loss + options.class_weight * g_class).backward()
+        g_total.backward()
         g_optimiser.step()
         discriminator.requires_grad_(True)
         averaged.update(generator, step)
@@ -128,22 +138,20 @@ def main() -> None:
     check(options)
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
-    faces = read_faces(args.data, "train", options.attribute)
-    assert faces.attribute is not None
-    attribute = faces.attribute
-    if len(attribute) < options.batch:
-        raise InputError(f"{args.data} holds {len(attribute)} faces, less than a batch of {options.batch}; lower --batch")
-    steps = options.epochs * (len(attribute) // options.batch)
+    faces = read_faces(args.data, "train", columns(options))
+    if len(faces.images) < options.batch:
+        raise InputError(f"{args.data} holds {len(faces.images)} faces, less than a batch of {options.batch}; lower --batch")
+    steps = options.epochs * (len(faces.images) // options.batch)
 
     written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
     if args.dry_run:
-        training.show_plan(written, Generator(options.width, options.embedding), len(attribute), 0, device)
+        training.show_plan(written, Generator(options.width, options.embedding), len(faces.images), 0, device)
         return
     card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
             "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
     training.carry_out("acgan.train", "scripts.evaluate_faces --weights", f"{options.attribute}-{args.preset}", args, written,
                        steps, card, device,
-                       lambda run: train(options, faces.images.to(device), attribute.to(device), run, device, precision))
+                       lambda run: train(options, faces.images.to(device), faces.attributes.to(device), run, device, precision))
 
 
 if __name__ == "__main__":

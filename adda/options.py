@@ -23,6 +23,7 @@ class Options(Views):
     source: str = option("mnistm", "domain with labels", DOMAINS)
     target: str = option("svhn", "domain to be classified", DOMAINS)
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
+    source_stretch: tuple[float, float] = option((-0.5, 0.1), "likewise; house numbers are narrow, and narrower than drawn digits")
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters")
     source_steps: int = option(3000, "stage 1: encoder and classifier on the source")
     adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts; 0 leaves it out")

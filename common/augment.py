@@ -61,14 +61,15 @@ def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 def affine(
     images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float, generator: torch.Generator,
-    stretch: float = 0.1
+    stretch: tuple[float, float] = (-0.1, 0.1)
 ) -> Tensor:
     """Rotation of up to `degrees`, zoom of each axis in the given range (> 1 enlarges the digit), horizontal shear of up to
-    `shear`, shift of up to `shift` pixels, up to exp(±2·stretch) between width and height; the border is repeated outwards."""
+    `shear`, shift of up to `shift` pixels; the ratio of width to height is multiplied by exp(2 U(*stretch)); the border is repeated
+    outwards."""
     n, _, _, width = images.shape
     angle = uniform(n, -degrees, degrees, images, generator) * math.pi / 180
     log_zoom = uniform(n, math.log(zoom[0]), math.log(zoom[1]), images, generator)
-    ratio = uniform(n, -stretch, stretch, images, generator)
+    ratio = uniform(n, *stretch, images, generator)
     # the matrix maps output to input positions, so that enlarging divides
     x_scale, y_scale = torch.exp(-log_zoom - ratio), torch.exp(-log_zoom + ratio)
     skew = uniform(n, -shear, shear, images, generator)
@@ -141,15 +142,15 @@ def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> T
     return torch.where(inside & chance(images, p, generator), 0.5, images)
 
 
-def strong(images: Tensor, zoom: tuple[float, float], beside: float, thickness: float, clutter: float,
-           generator: torch.Generator) -> Tensor:
-    """The whole chain. By these the directions differ: the range of enlargement, and the shares of images that get neighbours,
-    thicker or thinner strokes, and clutter."""
+def strong(images: Tensor, zoom: tuple[float, float], stretch: tuple[float, float], beside: float, thickness: float,
+           clutter: float, generator: torch.Generator) -> Tensor:
+    """The whole chain. By these the directions differ: the ranges of enlargement and of width against height, and the shares of
+    images that get neighbours, thicker or thinner strokes, and clutter."""
     if beside:
         images = neighbours(images, beside, generator)
     if thickness:
         images = stroke(images, thickness, generator)
-    images = affine(images, 15, zoom, 0.2, 3, generator)
+    images = affine(images, 15, zoom, 0.2, 3, generator, stretch)
     if clutter:
         images = texture(images, clutter, generator)
     images = blur(recolour(images, generator), 0.3, generator)

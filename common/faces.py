@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,26 +19,29 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class Faces:
-    """uint8 (N, 3, 64, 64), and one attribute as int64 (N,) of 0 and 1 where it was asked for."""
+    """uint8 (N, 3, 64, 64), and the K attributes that were asked for as int64 (N, K) of 0 and 1."""
 
     images: Tensor
-    attribute: Tensor | None
+    attributes: Tensor
     hash: str
 
 
-def read_faces(data: Path, split: str, attribute: str | None = None) -> Faces:
+def read_faces(data: Path, split: str, attributes: Sequence[str] = ()) -> Faces:
     """A split of the course's layout, or any folder of images, with its attributes in a CSV beside it (FOLDER.csv). Images of
     another size are cropped about the centre and resized. InputError where something is missing, or no column is named so."""
     folder = data / "face" / split if (data / "face").is_dir() else data
     images, names = read_images(folder, SIZE, square=True)
-    values = None
-    if attribute is not None:
-        table, columns = read_attributes(folder.with_suffix(".csv"), names)
-        if attribute not in columns:
-            raise InputError(f"{folder.with_suffix('.csv')} has no attribute {attribute!r}; it has {', '.join(columns)}")
-        values = table[:, columns.index(attribute)].long()
-        if not 0 < int(values.sum()) < len(values):
-            raise InputError(f"{folder.with_suffix('.csv')}: {attribute} is the same for all images; name another one")
+    values = torch.empty(len(images), 0, dtype=torch.int64)
+    if attributes:
+        file = folder.with_suffix(".csv")
+        table, columns = read_attributes(file, names)
+        for attribute in attributes:
+            if attribute not in columns:
+                raise InputError(f"{file} has no attribute {attribute!r}; it has {', '.join(columns)}")
+        values = table[:, [columns.index(attribute) for attribute in attributes]].long()
+        for attribute, column in zip(attributes, values.T, strict=True):
+            if not 0 < int(column.sum()) < len(column):
+                raise InputError(f"{file}: {attribute} is the same for all images; name another one")
     return Faces(images, values, content_hash(images))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -49,7 +50,7 @@ def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
         if isinstance(value, bool):
             text += f" --{flag}" if value else f" --no-{flag}"
         else:
-            text += f" --{flag} " + (" ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+            text += f" --{flag} " + (" ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value)))
     return text
 
 

@@ -18,6 +18,7 @@ class Views:
 
     augment: str = option("strong", "of source and target images alike", ("none", "mild", "strong"))
     source_zoom: tuple[float, float] = option((0.8, 1.4), "drawn digits are 20 of 28 pixels high, photographed ones fill it")
+    source_stretch: tuple[float, float] = option((-0.1, 0.1), "half the logarithm of what their width over height is multiplied by")
     target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size")
     beside: float = option(0.6, "share of source images with other digits at their sides, as photographs have them")
     thickness: float = option(0.5, "share of images with thicker or thinner strokes")
@@ -25,7 +26,8 @@ class Views:
 
 
 # the changes for SVHN → MNIST-M: photographed digits get smaller, and lie on textures instead of plain walls
-TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "beside": 0.0, "thickness": 0.0, "clutter": 0.5}
+TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "source_stretch": (-0.1, 0.1), "beside": 0.0, "thickness": 0.0,
+                                  "clutter": 0.5}
 
 
 def plain(images: Tensor) -> Tensor:
@@ -36,14 +38,15 @@ def plain(images: Tensor) -> Tensor:
 def source_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
     """Labelled images (N, 3, 28, 28) uint8 → float in [0, 1], varied towards what the other domain looks like."""
     if views.augment == "strong":
-        return augment.strong(plain(images), views.source_zoom, views.beside, views.thickness, views.clutter, generator)
+        return augment.strong(plain(images), views.source_zoom, views.source_stretch, views.beside, views.thickness, views.clutter,
+                              generator)
     return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
 
 
 def target_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
     """Unlabelled images likewise; neighbours and clutter they have already."""
     if views.augment == "strong":
-        return augment.strong(plain(images), views.target_zoom, 0, views.thickness, 0, generator)
+        return augment.strong(plain(images), views.target_zoom, (-0.1, 0.1), 0, views.thickness, 0, generator)
     return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
 
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
-from common.adversary import KINDS, REPORT, Game
-from common.options import flags, option, options_from
+from common.adversary import REPORT, Game
+from common.options import flags, options_from
 
 PRESETS = ("default", "report")
 
 
-@dataclasses.dataclass(frozen=True)
-class Options(Game):
-    """The released run. The plain loss, and nothing varied that the discriminator sees: in short runs the better faces."""
-
-    loss: str = option("bce", "the adversary's; relativistic: real is to look more real than generated", KINDS)
-    disturb: bool = option(False, "augment what the discriminator sees, real and generated alike")
+Options = Game  # the released run
 
 
 def preset(name: str) -> Options:

@@ -12,7 +12,6 @@ Everything runs on synthetic digits.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import os
@@ -28,24 +27,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import adda.losses
 import adda.models
 import adda.options
 import adda.train
-import gan.models
 import gan.options
 import gan.train
 from common import runs, synthetic
-from common.adversary import adam, discriminator_loss, generator_loss
 from common.cli import Parser, run_main
-from common.device import autocast, choose_device, choose_precision, describe
+from common.device import choose_device, choose_precision, describe
 from common.domains import Data
 from common.faces import read_faces
-from common.losses import class_loss
-from dann import losses
-from dann.models import build
 from dann.options import Options, preset
 from dann.train import train
+from scripts.bare_steps import game_step, network_step, self_training_step
 
 STEPS, TURNS = 30, 4
 
@@ -66,7 +60,7 @@ def main() -> None:
         if args.only in (None, "step"):
             step(folder, device, precision)
         if args.only in (None, "adda"):
-            self_training_step(folder, device, precision)
+            adda_step(folder, device, precision)
         if args.only in (None, "gan"):
             gan_step(folder, device, precision)
         if args.only in (None, "feeding"):
@@ -101,25 +95,6 @@ def quiet_run(folder: Path, steps: int) -> runs.Run:
     return run
 
 
-def network_step(options: Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
-    """Forward, backward and optimiser on given batches; `fast` with our memory layout and precision."""
-    model = build(options.network, options.width, options.conditional).to(device)
-    if not fast:
-        model = model.to(memory_format=torch.contiguous_format)
-    optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
-
-    def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
-        with autocast(device, precision if fast else "fp32"):
-            features, others = model.features(source), model.features(target)
-            logits, other_logits = model.classifier(features), model.classifier(others)
-            domain = losses.domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
-            loss = class_loss(logits, labels) + domain + losses.entropy(other_logits)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return run
-
-
 def resident(compute: Callable[[Tensor, Tensor, Tensor], None], source: int, target: int,
              device: torch.device) -> Callable[[int], None]:
     """The same random batches over and over: nothing to feed, nothing to vary."""
@@ -143,23 +118,11 @@ def step(folder: Path, device: torch.device, precision: str) -> None:
     print_ratio("DANN step", times)
 
 
-def self_training_step(folder: Path, device: torch.device, precision: str) -> None:
+def adda_step(folder: Path, device: torch.device, precision: str) -> None:
     options = dataclasses.replace(adda.options.preset("default", "adda+st", "mnistm", "svhn"), source_steps=0, adversarial_steps=0)
     data = Data(folder, options.source, options.target, options.held_out, device)
     network = adda.models.build("default", options.width)[0].to(device)
-    student, teacher = network.train(), copy.deepcopy(network).train()
-    optimiser = torch.optim.Adam(student.parameters(), options.lr, fused=True)
-
-    def bare(source: Tensor, labels: Tensor, target: Tensor) -> None:
-        with torch.no_grad(), autocast(device, precision):
-            teacher_logits = teacher(target)
-        with autocast(device, precision):
-            source_logits, target_logits = student(source), student(target)
-            sure = adda.losses.confident(teacher_logits, source_logits, options.threshold)
-            loss = class_loss(source_logits, labels) + adda.losses.self_training_loss(target_logits, teacher_logits, sure)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+    bare = self_training_step(network, options, device, precision)
 
     def ours(steps: int) -> None:
         adda.train.self_train(adda.models.Adapted(network, network), dataclasses.replace(options, self_training_steps=steps), data,
@@ -174,38 +137,13 @@ def print_ratio(what: str, times: dict[str, float], bar: float = 1.15) -> None:
           f"{times['ours'] / times['bare']:.2f} (bar {bar:.2f})")
 
 
-def game_step(options: gan.options.Options, device: torch.device, precision: str) -> Callable[[Tensor], None]:
-    """Both networks' passes and optimisers on a given batch of faces."""
-    generator, discriminator = (network(options.width).to(device) for network in (gan.models.Generator, gan.models.Discriminator))
-    g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
-    z = gan.models.noise(options.batch, 0).to(device)
-
-    def run(real: Tensor) -> None:
-        with autocast(device, precision):
-            fake = generator(z)
-            d_real = discriminator(real)
-            d_loss = discriminator_loss(d_real, discriminator(fake.detach()), options.loss)
-        d_optimiser.zero_grad()
-        d_loss.backward()
-        d_optimiser.step()
-        discriminator.requires_grad_(False)
-        with autocast(device, precision):
-            d_real = discriminator(real) if options.loss == "relativistic" else d_real.detach()
-            g_loss = generator_loss(d_real, discriminator(fake), options.loss)
-        g_optimiser.zero_grad()
-        g_loss.backward()
-        g_optimiser.step()
-        discriminator.requires_grad_(True)
-    return run
-
-
 def gan_step(folder: Path, device: torch.device, precision: str) -> None:
     from torchvision import datasets, transforms
 
     options = gan.options.preset("default")
     synthetic.write_faces(folder, "train", 40 * options.batch, seed=0)
     faces = read_faces(folder, "train").images.to(device)
-    bare, single = game_step(options, device, precision), game_step(options, device, "fp32")
+    bare, single = game_step(options, device, precision, fast=True), game_step(options, device, precision, fast=False)
     real = torch.rand(options.batch, 3, 64, 64, device=device) * 2 - 1
     loader = torch.utils.data.DataLoader(
         datasets.ImageFolder(folder / "face", transforms.Compose([

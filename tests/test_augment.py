@@ -12,23 +12,31 @@ def generator(seed=0):
 
 @pytest.mark.parametrize("images", [torch.rand(8, 3, 28, 28), torch.zeros(4, 3, 28, 28)])
 def test_strong_is_reproducible_and_finite(images):
-    first = augment.strong(images, (0.8, 1.2), 0.5, 0.5, 0.5, generator())
+    first = augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, generator())
     assert first.shape == images.shape and torch.isfinite(first).all()
-    assert torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, 0.5, generator()))
+    assert torch.equal(first, augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, generator()))
     if images.any():
-        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), 0.5, 0.5, 0.5, generator(1)))
+        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, generator(1)))
 
 
 def test_affine_without_range_is_the_identity():
     images = torch.rand(4, 3, 28, 28)
-    torch.testing.assert_close(augment.affine(images, 0, (1, 1), 0, 0, generator(), stretch=0), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment.affine(images, 0, (1, 1), 0, 0, generator(), stretch=(0, 0)), images, atol=1e-5, rtol=0)
 
 
 def test_zoom_enlarges():
     images = torch.zeros(1, 3, 28, 28)
     images[:, :, 10:18, 10:18] = 1
-    larger = augment.affine(images, 0, (1.5, 1.5), 0, 0, generator(), stretch=0)
+    larger = augment.affine(images, 0, (1.5, 1.5), 0, 0, generator(), stretch=(0, 0))
     assert larger.sum() > 2 * images.sum()
+
+
+def test_stretch_makes_narrower_and_higher():
+    images = torch.zeros(1, 3, 28, 28)
+    images[:, :, 8:20, 8:20] = 1
+    narrow = augment.affine(images, 0, (1, 1), 0, 0, generator(), stretch=(-0.3, -0.3))[0, 0] > 0.5
+    height, width = narrow.any(1).sum(), narrow.any(0).sum()
+    assert (height, width) == (16, 8)
 
 
 def test_no_mirror_image():

@@ -36,8 +36,8 @@ def root(tmp_path_factory):
 
 
 def fit(package, options, root, run):
-    faces = read_faces(root, "train", getattr(options, "attribute", None))
-    given = (faces.images,) if faces.attribute is None else (faces.images, faces.attribute)
+    faces = read_faces(root, "train", () if package is gan else acgan.options.columns(options))
+    given = (faces.images,) if package is gan else (faces.images, faces.attributes)
     with runs.interruptible(run.interrupted):
         return package.train.train(options, *given, run, CPU, "fp32")
 
@@ -85,14 +85,14 @@ def test_a_step_is_the_papers(package, root, tmp_path):
     options = dataclasses.replace(package.options.preset("report"), **SMALL)
     torch.manual_seed(options.seed)
     g, d = package.models.Generator(4), package.models.Discriminator(4)
-    faces = read_faces(root, "train", "Smiling")
+    faces = read_faces(root, "train", ["Smiling"])
     fit(package, options, root, open_run(tmp_path / "run", 1))
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
 
     draws = torch.Generator()
     seed_step(draws, options.seed, 0)
     index = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:8]
-    real, c = to_faces(faces.images[index]), faces.attribute[index]
+    real, c = to_faces(faces.images[index]), faces.attributes[index, 0]
     z = torch.randn(8, 101 if package is gan else 100, generator=draws)
     fake = g(z) if package is gan else g(z, c)
     assert fake.shape == (8, 3, 64, 64) and torch.equal(real, faces.images[index].float() / 127.5 - 1)
@@ -153,6 +153,30 @@ def test_pairs_differ_through_the_class_alone():
     assert both.shape == (2, 5, 3, 64, 64) and torch.equal(both[1], without) and not torch.equal(both[0], both[1])
 
 
+def test_training_makes_pairs_and_holds_them_together(root, tmp_path, monkeypatch):
+    """Each noise vector comes with either class, and what the class does not need is to stay."""
+    asked, distance = [], {}
+    forward = acgan.models.Generator.forward
+
+    def spied(self, z, c):
+        asked.append((z, c))
+        return forward(self, z, c)
+
+    monkeypatch.setattr(acgan.models.Generator, "forward", spied)
+    for weight in (1e-6, 100.0):
+        options = dataclasses.replace(acgan.options.preset("default"), **SMALL, pair_weight=weight)
+        asked.clear()
+        generator = fit(acgan, options, root, open_run(tmp_path / str(weight), 30))
+        z, c = asked[0]
+        assert torch.equal(z[:4], z[4:]) and not torch.equal(z[0], z[1]) and c.tolist() == [0] * 4 + [1] * 4
+        one, other = acgan.train.pairs(generator, acgan.models.noise(20, 0)).float()
+        distance[weight] = (one - other).abs().mean()
+    assert distance[100.0] < 0.7 * distance[1e-6]
+    for wrong in ({"batch": 7}, {"balanced": False}):
+        with pytest.raises(InputError, match="pair-weight"):
+            acgan.options.check(dataclasses.replace(acgan.options.preset("default"), **wrong))
+
+
 def test_figures_do_not_depend_on_the_batch():
     torch.manual_seed(0)
     generator, z = gan.models.Generator(8).eval(), gan.models.noise(32, 0)
@@ -205,7 +229,7 @@ def test_any_folder_of_images_trains(tmp_path):
         mode = "L" if index == 0 else "RGB"
         Image.effect_noise((90, 60), 50).convert(mode).save(tmp_path / f"{index}.png")
     faces = read_faces(tmp_path, "train")
-    assert faces.images.shape == (4, 3, 64, 64) and faces.attribute is None
+    assert faces.images.shape == (4, 3, 64, 64) and faces.attributes.shape == (4, 0)
 
 
 @pytest.mark.parametrize("package", ["gan", "acgan"])

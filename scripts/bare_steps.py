@@ -1,0 +1,87 @@
+"""The bare arithmetic of a training step, forward, backward and optimiser on batches that are given: what scripts.benchmark
+compares a training with. `fast` takes our memory layout and precision, else float32 as it comes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+import adda.losses
+import adda.options
+import gan.models
+import gan.options
+from adda.models import Classifier
+from common.adversary import adam, discriminator_loss, generator_loss
+from common.device import autocast
+from common.losses import class_loss
+from dann import losses
+from dann.models import build
+from dann.options import Options
+
+
+def network_step(options: Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
+    """DANN: forward, backward and optimiser on given batches."""
+    model = build(options.network, options.width, options.conditional).to(device)
+    if not fast:
+        model = model.to(memory_format=torch.contiguous_format)
+    optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
+
+    def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
+        with autocast(device, precision if fast else "fp32"):
+            features, others = model.features(source), model.features(target)
+            logits, other_logits = model.classifier(features), model.classifier(others)
+            domain = losses.domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
+            loss = class_loss(logits, labels) + domain + losses.entropy(other_logits)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return run
+
+
+def self_training_step(network: Classifier, options: adda.options.Options, device: torch.device,
+                       precision: str) -> Callable[[Tensor, Tensor, Tensor], None]:
+    """Self-training: the passes of student and teacher, both begun from `network`, and the optimiser, on given batches."""
+    student, teacher = network.train(), copy.deepcopy(network).train()
+    optimiser = torch.optim.Adam(student.parameters(), options.lr, fused=True)
+
+    def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
+        with torch.no_grad(), autocast(device, precision):
+            teacher_logits = teacher(target)
+        with autocast(device, precision):
+            source_logits, target_logits = student(source), student(target)
+            sure = adda.losses.confident(teacher_logits, source_logits, options.threshold)
+            loss = class_loss(source_logits, labels) + adda.losses.self_training_loss(target_logits, teacher_logits, sure)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return run
+
+
+def game_step(options: gan.options.Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor], None]:
+    """Both networks of DCGAN, their passes and optimisers, on a given batch of faces."""
+    memory = torch.channels_last if fast else torch.contiguous_format
+    generator, discriminator = (network(options.width).to(device).to(memory_format=memory)
+                                for network in (gan.models.Generator, gan.models.Discriminator))
+    g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
+    z = gan.models.noise(options.batch, 0).to(device)
+
+    def run(real: Tensor) -> None:
+        with autocast(device, precision if fast else "fp32"):
+            fake = generator(z)
+            d_real = discriminator(real)
+            d_loss = discriminator_loss(d_real, discriminator(fake.detach()), options.loss)
+        d_optimiser.zero_grad()
+        d_loss.backward()
+        d_optimiser.step()
+        discriminator.requires_grad_(False)
+        with autocast(device, precision if fast else "fp32"):
+            d_real = discriminator(real) if options.loss == "relativistic" else d_real.detach()
+            g_loss = generator_loss(d_real, discriminator(fake), options.loss)
+        g_optimiser.zero_grad()
+        g_loss.backward()
+        g_optimiser.step()
+        discriminator.requires_grad_(True)
+    return run
