@@ -27,7 +27,7 @@ class Options(Views):
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters")
     source_steps: int = option(3000, "stage 1: encoder and classifier on the source")
     adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts; 0 leaves it out")
-    self_training_steps: int = option(16_000, "stage 3; its end is the result")
+    self_training_steps: int = option(12_000, "stage 3; its end is the result")
     epochs: int = option(0, "where not 0, the length of stages 1 and 2, each, in epochs of the source's images instead")
     batch: int = option(128, "images of a domain per step")
     source_batch: int = option(64, "source images per step of self-training")
