@@ -22,7 +22,7 @@ from common.cli import InputError, run_main
 from common.device import autocast, choose_device, choose_precision, seed_step
 from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
-from common.figures import draw_losses, grid, save_picture
+from common.figures import draw_losses, grid, read_curve, save_picture
 from common.runs import Run
 from common.weights import load_state, save_state
 
@@ -129,7 +129,7 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
     (run.folder / "samples").mkdir(exist_ok=True)
     picture = grid(pairs(generator, noise(10, options.seed)).flatten(0, 1), 10)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)
-    draw_losses(run.folder, ("D loss", "G loss", "class"))
+    draw_losses(run.folder / "losses.png", read_curve(run.folder), "ACGAN")
 
 
 def main() -> None:

@@ -13,6 +13,8 @@ from adda.predict import load_network, released
 from common import visualize
 from common.cli import run_main
 
+TITLES = {"adda": "ADDA", "adda+st": "ADDA + self-training"}
+
 
 def features_of(network: Adapted, images: Tensor, is_target: bool) -> Tensor:
     """(N, 3, 28, 28) → (N, D), by the domain's own encoder."""
@@ -20,7 +22,7 @@ def features_of(network: Adapted, images: Tensor, is_target: bool) -> Tensor:
 
 
 def main() -> None:
-    visualize.program("adda", __doc__, load_network, released, features_of, {"adda": "ADDA", "adda+st": "ADDA + self-training"})
+    visualize.program("adda", __doc__, load_network, released, features_of, TITLES)
 
 
 if __name__ == "__main__":

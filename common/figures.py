@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,20 +97,41 @@ def save_walk(path: Path, images: Tensor) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def draw_losses(folder: Path, names: tuple[str, ...]) -> None:
-    """losses.png of a run folder, from its metrics.jsonl."""
+@contextlib.contextmanager
+def chart(path: Path, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+    """`with chart(path, inches) as (figure, axes)`: a PNG of a chart, 3.6 inches being a printed column; whole or not at all.
+    InputError where it cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    with pyplot.rc_context({"font.size": 7, "axes.titlesize": 7, "axes.linewidth": 0.6}):
+        figure, axes = pyplot.subplots(figsize=inches, layout="constrained")
+        try:
+            yield figure, axes
+            buffer = io.BytesIO()
+            figure.savefig(buffer, dpi=300, format="png")
+        finally:
+            pyplot.close(figure)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written ({problem.strerror}); name another file") from None
+
+
+def read_curve(folder: Path) -> dict[str, list[float]]:
+    """What a run folder's metrics.jsonl says of every step that was logged: {"step": […], "D loss": […], …}."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    figure, axes = pyplot.subplots(figsize=(7, 3.5), layout="constrained")
-    for name in names:
-        axes.plot([record["step"] for record in records], [record[name] for record in records], label=name, linewidth=1)
-    axes.set(xlabel="step", ylabel="loss")
-    axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110, format="png")
-    pyplot.close(figure)
-    write_atomically(folder / "losses.png", buffer.getvalue())
+    return {name: [record[name] for record in records] for name in records[0]} if records else {}
+
+
+def draw_losses(path: Path, curve: dict[str, list[float]], title: str) -> None:
+    """The losses in a curve, both networks' and where there is one the class's."""
+    names = {"D loss": "discriminator", "G loss": "generator", "class": "class, of generated faces"}
+    with chart(path, (3.6, 2.2)) as (figure, axes):
+        for (name, text), colour in zip(names.items(), ("#0072B2", "#E69F00", "#009E73"), strict=True):
+            if name in curve:
+                axes.plot(curve["step"], curve[name], label=text, linewidth=0.8, color=colour)
+        axes.set(xlabel="step", ylabel="loss", title=title)
+        figure.legend(loc="outside right center", frameon=False)

@@ -1,7 +1,8 @@
-"""t-SNE of two domains' features: one embedding, drawn twice, by class and by domain."""
+"""t-SNE of two domains' features: a balanced sample, one embedding, and a picture of it by class or by domain."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import torch
 from torch import Tensor
 
 from common.cli import InputError
+from common.figures import chart
+
+# Okabe and Ito's eight, which colour-blind readers tell apart, and two more; blue and orange first
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999", "#7F3B08", "#B8A800")
 
 
 def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
@@ -34,31 +39,17 @@ def embed(features: Tensor, seed: int) -> np.ndarray:
     return method.fit_transform(features.numpy())
 
 
-def draw(path: Path, points: np.ndarray, labels: np.ndarray, is_target: np.ndarray, names: tuple[str, str],
-         title: str) -> None:
-    """One PNG with two panels of the same points: coloured by digit, and by domain."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (by_digit, by_domain) = pyplot.subplots(1, 2, figsize=(13, 6.4), layout="constrained")
-    # random order, so that the domain drawn last does not cover the other
+def draw(path: Path, points: np.ndarray, groups: np.ndarray, names: Sequence[str], glyphs: bool, title: str) -> None:
+    """One PNG as wide as a printed column: each point in the colour of its group (N,), and where `glyphs`, as the group's number;
+    the legend beside it."""
+    # random order, so that the group drawn last does not cover the others; a marker is one shape for a whole call
     order = np.random.default_rng(0).permutation(len(points))
-    style: dict[str, Any] = {"s": 7, "alpha": 0.75, "linewidths": 0}
-    dots = by_digit.scatter(*points[order].T, c=labels[order], cmap="tab10", vmin=-0.5, vmax=9.5, **style)
-    figure.colorbar(dots, ax=by_digit, ticks=range(10), label="digit")
-    colours = np.array(["tab:blue", "tab:orange"])
-    by_domain.scatter(*points[order].T, c=colours[is_target[order].astype(int)], **style)
-    for name, colour in zip(names, colours, strict=True):
-        by_domain.scatter([], [], color=colour, label=name)
-    by_domain.legend(loc="upper right", markerscale=2)
-    for axes, what in ((by_digit, "by digit"), (by_domain, "by domain")):
-        axes.set(title=what, xticks=[], yticks=[])
-    figure.suptitle(title)
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as problem:
-        raise InputError(f"{path} cannot be written ({problem.strerror}); name another file") from None
-    finally:
-        pyplot.close(figure)
+    with chart(path, (3.6, 2.9)) as (figure, axes):
+        for part in np.array_split(order, 20):
+            for group in range(len(names)):
+                chosen = points[part[groups[part] == group]]
+                style: dict[str, Any] = {"s": 11, "marker": f"${group}$"} if glyphs else {"s": 5, "alpha": 0.7}
+                axes.scatter(*chosen.T, color=COLOURS[group], linewidths=0, **style)
+        handles = [axes.scatter([], [], s=18, color=colour, linewidths=0) for _, colour in zip(names, COLOURS, strict=False)]
+        figure.legend(handles, names, loc="outside right center", frameon=False)
+        axes.set(xticks=[], yticks=[], title=title)

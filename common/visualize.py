@@ -22,33 +22,43 @@ from common.evaluate import add_network
 from common.predict import Loader
 from common.views import plain
 
+# network, images (N, 3, 28, 28) in [0, 1], whether they are the target's → features (N, D)
+Features = Callable[[Any, Tensor, bool], Tensor]
 
-def program(package: str, description: str | None, load_network: Loader, released: Callable[[str], Path],
-            features_of: Callable[[Any, Tensor, bool], Tensor], titles: dict[str, str]) -> None:
-    """Draw the features that `features_of(network, images, is target)` gives for images (N, 3, 28, 28) in [0, 1]; `titles` are
-    the methods' names in print."""
+
+def program(package: str, description: str | None, load_network: Loader, released: Callable[[str], Path], features_of: Features,
+            titles: dict[str, str]) -> None:
+    """Draw the features that `features_of` gives; `titles` are the methods' names in print."""
     parser = Parser(prog=f"python -m {package}.visualize", description=description)
     add_network(parser)
-    parser.add_argument("--output", type=Path, default=Path("tsne.png"), help="picture to write")
+    parser.add_argument("--output", type=Path, default=Path("tsne.png"), help="tsne.png makes tsne_digit.png and tsne_domain.png")
     parser.add_argument("--count", type=int, default=1000, help="test images of each domain, every digit equally often")
     parser.add_argument("--seed", type=int, default=0, help="of the sample and of t-SNE")
     args = parser.parse_args()
 
     device = choose_device(args.device)
     network, card = load_network(args.weights or released(args.target), device)
-    options = card["options"]
+    paths = draw(network, card["options"], features_of, titles, args.data, device, args.output, args.count, args.seed)
+    print(f"{' and '.join(map(str, paths))}")
+
+
+def draw(network: Any, options: dict[str, Any], features_of: Features, titles: dict[str, str], data: Path, device: torch.device,
+         output: Path, count: int, seed: int) -> list[Path]:
+    """One embedding of both domains' test features, two pictures beside each other's names; their paths."""
     features, labels, is_target = [], [], []
-    for domain in (options["source"], options["target"]):
-        split = read_split(args.data, domain, "test", labelled=True)
+    domains = (options["source"], options["target"])
+    for domain in domains:
+        split = read_split(data, domain, "test", labelled=True)
         assert split.labels is not None
-        index = tsne.balanced_sample(split.labels, args.count, args.seed)
+        index = tsne.balanced_sample(split.labels, count, seed)
         with torch.inference_mode():
-            features.append(features_of(network, plain(split.images[index].to(device)), domain == options["target"]).cpu())
+            features.append(features_of(network, plain(split.images[index].to(device)), domain == domains[1]).cpu())
         labels.append(split.labels[index])
-        is_target.append(torch.full((len(index),), domain == options["target"]))
-    points = tsne.embed(torch.cat(features), args.seed)
-    names = (f"{TITLES[options['source']]} (source)", f"{TITLES[options['target']]} (target)")
-    method = options["method"]
-    title = f"{titles.get(method, method)}, {TITLES[options['source']]} → {TITLES[options['target']]}: t-SNE of test features"
-    tsne.draw(args.output, points, torch.cat(labels).numpy(), torch.cat(is_target).numpy(), names, title)
-    print(f"{args.output}: {len(points)} test images")
+        is_target.append(torch.full((len(index),), int(domain == domains[1])))
+    points = tsne.embed(torch.cat(features), seed)
+    title = f"{titles.get(options['method'], options['method'])}, {' → '.join(TITLES[domain] for domain in domains)}, test images"
+    paths = [output.with_stem(f"{output.stem}_{what}") for what in ("digit", "domain")]
+    tsne.draw(paths[0], points, torch.cat(labels).numpy(), [str(digit) for digit in range(10)], True, title)
+    names = [f"{TITLES[domain]}\n({role})" for domain, role in zip(domains, ("source", "target"), strict=True)]
+    tsne.draw(paths[1], points, torch.cat(is_target).numpy(), names, False, title)
+    return paths

@@ -13,6 +13,8 @@ from common.cli import run_main
 from dann.models import DANN
 from dann.predict import load_network, released
 
+TITLES = {"dann": "DANN"}
+
 
 def features_of(network: DANN, images: Tensor, is_target: bool) -> Tensor:
     """One extractor for both domains: (N, 3, 28, 28) → (N, D)."""
@@ -20,7 +22,7 @@ def features_of(network: DANN, images: Tensor, is_target: bool) -> Tensor:
 
 
 def main() -> None:
-    visualize.program("dann", __doc__, load_network, released, features_of, {"dann": "DANN"})
+    visualize.program("dann", __doc__, load_network, released, features_of, TITLES)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from common.cli import InputError, run_main
 from common.device import autocast, choose_device, choose_precision, seed_step
 from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
-from common.figures import draw_losses, grid, save_picture
+from common.figures import draw_losses, grid, read_curve, save_picture
 from common.runs import Run
 from common.weights import load_state, save_state
 from gan.models import INPUTS, Discriminator, Generator, noise
@@ -91,7 +91,7 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
         faces = generator(noise(64, options.seed).to(next(generator.parameters()).device))
     (run.folder / "samples").mkdir(exist_ok=True)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", grid(to_images(faces), 8))
-    draw_losses(run.folder, ("D loss", "G loss"))
+    draw_losses(run.folder / "losses.png", read_curve(run.folder), "DCGAN")
 
 
 def main() -> None:

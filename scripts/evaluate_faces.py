@@ -26,7 +26,7 @@ from common.cli import InputError, Parser, run_main
 from common.datasets import read_images
 from common.device import choose_device
 from common.faces import SIZE, read_faces
-from common.figures import grid, save_picture
+from common.figures import grid, read_curve, save_picture
 from common.files import write_atomically
 from common.weights import load_weights, save_weights
 from scripts.attributes import WEIGHTS, judged, load_judge
@@ -84,6 +84,8 @@ def main() -> None:
         write_atomically(args.json, json.dumps(results, indent=2) + "\n")
     if args.save and network is not None:
         card = {**card, "metrics": results}
+        if (args.weights.parent / "metrics.jsonl").exists():  # a run folder: the report draws its losses
+            card["curve"] = read_curve(args.weights.parent)
         if args.save.suffix == ".json":
             write_atomically(args.save, json.dumps(card, indent=2) + "\n")
         else:

@@ -238,7 +238,7 @@ def test_every_method_trains_and_can_be_measured_and_drawn(name, recipe, root, t
     if recipe == "default" and name == "adda":
         call("adda.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
              tmp_path / "tsne.png", "--device", "cpu")
-        assert Image.open(tmp_path / "tsne.png").size[0] > 1000
+        assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))
 
 
 def test_domains_go_through_their_own_networks(root, tmp_path):

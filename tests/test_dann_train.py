@@ -118,7 +118,7 @@ def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_pa
         assert result.stderr.count("\n") == 1 and says in result.stderr
     call("dann.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
          tmp_path / "tsne.png", "--device", "cpu")
-    assert Image.open(tmp_path / "tsne.png").size[0] > 1000
+    assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))
 
 
 @pytest.mark.parametrize(("arguments", "says"), [

@@ -1,20 +1,69 @@
-"""The README's numbers are the cards' numbers."""
+"""The README's and the report's numbers are the cards' numbers; the report makes itself, and nothing twice."""
 
-from scripts import report
+import json
+import shutil
+
+from conftest import call
+
+from common import synthetic
+from scripts import report, report_tables
 
 
-def test_readme_shows_the_cards_of_today():
+def runs():
+    return report_tables.gather()["runs"]
+
+
+def test_readme_and_results_show_the_cards_of_today():
     text = (report.ROOT / "README.md").read_text()
-    assert report.with_tables(text) == text, "run: python -m scripts.report --write"
+    assert report.with_tables(text, report_tables.gather()) == text, "run: python -m scripts.report --write"
+    kept = json.loads((report.ROOT / "report/results.json").read_text())
+    assert {name: kept[name] for name in report_tables.gather()} == report_tables.gather(), "run: python -m scripts.report"
+
+
+def test_report_holds_the_tables_of_its_results():
+    folder = report.ROOT / "report"
+    kept = json.loads((folder / "results.json").read_text())
+    text = (folder / "report.md").read_text()
+    measured = {figures["title"]: figures for figures in kept["measured"].values()}
+    assert len(measured) == 4
+    for table in (report_tables.results_table(kept), report_tables.faces_table(kept), report_tables.runs_table(kept),
+                  report_tables.per_class_table(measured)):
+        assert table in text, "run: python -m scripts.report"
+
+
+def test_the_report_makes_itself_once(tmp_path):
+    """Every part from released weights; a second time nothing; what cannot be made is named and stops nothing else."""
+    data, output = tmp_path / "data", tmp_path / "report"
+    for domain in synthetic.DOMAINS:
+        synthetic.write_digits(data, domain, "test", 40, seed=0)
+    arguments = ("--data", data, "--output", output, "--device", "cpu")
+    call("scripts.report", *arguments, "--html")
+    for name in ("fig1_2.jpg", "fig2_2.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
+                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "results.json"):
+        assert (output / name).stat().st_size > 1000
+    assert len((output / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
+    page = (output / "report.html").read_text()
+    assert page.count("data:image") == 20 and 'src="tsne' not in page
+
+    made = {path: path.stat().st_mtime_ns for path in output.rglob("*.png")}
+    (output / "fig1_2.jpg").unlink()
+    assert call("scripts.report", *arguments).stdout.count("as it was") == 11
+    assert (output / "fig1_2.jpg").exists() and made == {path: path.stat().st_mtime_ns for path in output.rglob("*.png")}
+
+    shutil.rmtree(data / "digits/svhn")
+    (output / "fig2_2.jpg").unlink()
+    result = call("scripts.report", *arguments, code=2)
+    assert "digits-dann-mnistm-svhn" in result.stderr and (output / "fig2_2.jpg").exists()
+    assert "digits-dann-svhn-mnistm: as it was" in result.stdout
 
 
 def test_every_card_says_how_it_came_to_be():
-    cards = report.cards("dann", "adda")
+    cards = [run for run in runs() if run["card"].startswith(("dann", "adda"))]
     for card in cards:
         assert {"command", "options", "steps", "seed", "selection", "hardware", "seconds", "versions", "data", "metrics"} <= {*card}
         method = card["options"]["method"]
         package = "adda" if method.startswith("adda") else "dann"
-        assert card["command"].startswith(f"python -m {package}.train ") and 0 < report.accuracy(card) <= 100
+        assert card["command"].startswith(f"python -m {package}.train ") and 0 < report_tables.accuracy(card) <= 100
         one_domain = {"source-only": "source", "target-only": "target"}.get(method)
         assert set(card["data"]) == {card["options"][name] for name in ([one_domain] if one_domain else ["source", "target"])}
 
@@ -22,6 +71,6 @@ def test_every_card_says_how_it_came_to_be():
 def test_released_cards_are_of_the_default_recipe():
     for package, method in (("dann", "dann"), ("adda", "adda+st")):
         for path in (report.ROOT / package / "weights").glob("*.safetensors"):
-            card = report.json.loads(path.with_suffix(".json").read_text())
+            card = json.loads(path.with_suffix(".json").read_text())
             assert card["options"]["preset"] == "default" and card["options"]["method"] == method and card["seed"] == 0
             assert path.stem == f"{method.replace('+', '-')}-{card['options']['source']}-{card['options']['target']}"

@@ -1,0 +1,93 @@
+"""What the networks consist of, printed from the modules themselves: `python -m scripts.architecture`.
+
+For each layer with weights: its definition, the size of what it makes, its parameters, and its multiply-accumulates for one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import acgan.models
+import adda.models
+import dann.models
+import gan.models
+from common.cli import Parser, run_main
+
+WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.Embedding)
+
+
+def multiplications(layer: nn.Module, seen: Tensor, made: Tensor) -> int:
+    """Multiply-accumulates of one image, given what a layer saw and made. BatchNorm counts none: at inference it folds into the
+    convolution before it."""
+    if isinstance(layer, nn.Conv2d):
+        return made[0].numel() * layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):
+        return seen[0].numel() * layer.weight[0].numel()
+    return layer.weight.numel() if isinstance(layer, nn.Linear) else 0
+
+
+def rows(module: nn.Module, forward: Callable[[], Any]) -> list[tuple[str, str, int, int]]:
+    """(definition, size, parameters, multiply-accumulates) of the layers with weights, in the order in which `forward` uses
+    them."""
+    found: list[tuple[str, str, int, int]] = []
+
+    def note(layer: nn.Module, seen: tuple[Tensor, ...], made: Tensor) -> None:
+        size = "x".join(map(str, made.shape[1:]))
+        found.append((str(layer), size, sum(p.numel() for p in layer.parameters()), multiplications(layer, seen[0], made)))
+
+    hooks = [layer.register_forward_hook(note) for layer in module.modules() if isinstance(layer, WITH_WEIGHTS)]
+    with torch.inference_mode():
+        forward()
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def networks() -> dict[str, list[tuple[str, str, int, int]]]:
+    """The rows of every network that is released, and of the report's where they are others."""
+    faces, c = torch.zeros(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
+    digits = torch.zeros(1, 3, 28, 28)
+    g, d, ag, ad = gan.models.Generator(), gan.models.Discriminator(), acgan.models.Generator(), acgan.models.Discriminator()
+    found = {"DCGAN, generator": rows(g, lambda: g.eval()(gan.models.noise(1, 0))),
+             "DCGAN, discriminator": rows(d, lambda: d.eval()(faces)),
+             "ACGAN, generator": rows(ag, lambda: ag.eval()(acgan.models.noise(1, 0), c)),
+             "ACGAN, discriminator": rows(ad, lambda: ad.eval()(faces))}
+    for kind in ("default", "report"):
+        network = dann.models.build(kind).eval()
+        found[f"DANN, {kind}"] = rows(network, lambda network=network: _with_heads(network, digits))  # type: ignore[misc]
+        classifier, discriminator = (part.eval() for part in adda.models.build(kind))
+
+        def both(classifier: Any = classifier, discriminator: Any = discriminator) -> None:
+            features = classifier.features(digits)
+            discriminator(features, classifier.classifier(features))
+
+        found[f"ADDA, {kind}: encoder, classifier, discriminator"] = rows(nn.ModuleList([classifier, discriminator]), both)
+    return found
+
+
+def _with_heads(network: dann.models.DANN, digits: Tensor) -> None:
+    features = network.features(digits)
+    network.domain_logits(features, network.classifier(features), 1.0)
+
+
+def tables() -> str:
+    """All of them in Markdown."""
+    parts = []
+    for title, layers in networks().items():
+        head = (f"**{title}**: {sum(row[2] for row in layers):,} parameters, {sum(row[3] for row in layers) / 1e6:.1f} M "
+                "multiply-accumulates per image\n\n| layer | output | parameters | multiply-accumulates |\n|---|---|---|---|\n")
+        parts.append(head + "\n".join(f"| `{name}` | {size} | {count:,} | {macs:,} |" for name, size, count, macs in layers))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    Parser(prog="python -m scripts.architecture", description=__doc__).parse_args()
+    print(tables())
+
+
+if __name__ == "__main__":
+    run_main(main)
