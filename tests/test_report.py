@@ -6,7 +6,7 @@ import shutil
 from conftest import call
 
 from common import synthetic
-from scripts import report, report_tables
+from scripts import architecture, report, report_tables
 
 
 def runs():
@@ -55,6 +55,16 @@ def test_the_report_makes_itself_once(tmp_path):
     result = call("scripts.report", *arguments, code=2)
     assert "digits-dann-mnistm-svhn" in result.stderr and (output / "fig2_2.jpg").exists()
     assert "digits-dann-svhn-mnistm: as it was" in result.stdout
+
+
+def test_architecture_counts_the_modules():
+    found = architecture.networks()
+    generator = found["DCGAN, generator"]
+    assert sum(row[2] for row in generator) == 3_584_896
+    # a transposed convolution multiplies each input value with its whole kernel, a convolution each output value
+    assert generator[2][1:] == ("256x8x8", 512 * 256 * 16, 4 * 4 * 512 * 256 * 16)
+    assert found["DCGAN, discriminator"][1][1:] == ("128x16x16", 64 * 128 * 16, 16 * 16 * 64 * 128 * 16)
+    assert {"DANN, default", "DANN, report", "ACGAN, generator"} <= {*found}
 
 
 def test_every_card_says_how_it_came_to_be():
