@@ -35,15 +35,15 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones, and (N,), greater for those with the attribute."""
+    """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones, and (N, K), greater for those with each attribute."""
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, attributes: int = 1) -> None:
         super().__init__()
         self.trunk = down_convolutions(width)
         self.output = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
-        self.classifier = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
+        self.classifier = nn.Conv2d(8 * width, attributes, 4, 1, 0, bias=False)
         self.apply(initialise)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(faces)
-        return self.output(features).flatten(), self.classifier(features).flatten()
+        return self.output(features).flatten(), self.classifier(features).flatten(1)

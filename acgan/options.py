@@ -23,7 +23,7 @@ class Options(Game):
     pair_weight: float = option(1.0, "of the difference between the two faces of one noise; 0: none are made in training")
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
-    apart: str = option("Male", "balanced too, so that the class says nothing of it: a column, or ''")
+    apart: str = option("Male", "what the class shall say nothing of: balanced too, and the same within a pair; a column, or ''")
 
 
 def preset(name: str) -> Options:

@@ -33,7 +33,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     torch.manual_seed(options.seed)
     draws = torch.Generator(device)
     generator = Generator(options.width, options.embedding).to(device).to(memory_format=torch.channels_last)
-    discriminator = Discriminator(options.width).to(device).to(memory_format=torch.channels_last)
+    discriminator = Discriminator(options.width, attributes.shape[1]).to(device).to(memory_format=torch.channels_last)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
@@ -50,7 +50,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     for step in run.steps(lambda: save_state(**parts)):
         seed_step(draws, options.seed, step)
         index = batches(step).to(device)
-        real, c_real = to_faces(faces[index]), attributes[index, 0]
+        real, real_attributes = to_faces(faces[index]), attributes[index]
         real = flip(real, draws) if options.flip else real
         if options.pair_weight:
             # each noise vector with either class, half of the faces each, as among the real ones
@@ -59,15 +59,15 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         else:
             z = torch.randn(len(real), NOISE, generator=draws, device=device)
             # the classes to make are those of the real faces, so that their frequencies tell nothing
-            c = c_real
+            c = real_attributes[:, 0]
 
         # D: real and generated faces in batches of their own, or BatchNorm would give them away
         with autocast(device, precision):
             fake = generator(z, c)
-            (d_real, class_real), (d_fake, class_fake) = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
-            d_loss, c_loss = discriminator_loss(d_real, d_fake, options.loss), class_loss(class_real, c_real)
+            (d_real, named_real), (d_fake, named_fake) = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
+            d_loss, c_loss = discriminator_loss(d_real, d_fake, options.loss), class_loss(named_real, real_attributes)
             if options.class_on_fake:
-                c_loss = c_loss + class_loss(class_fake, c)
+                c_loss = c_loss + class_loss(named_fake[:, 0], c)
         d_optimiser.zero_grad()
         (d_loss + c_loss).backward()
         d_optimiser.step()
@@ -76,11 +76,13 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         discriminator.requires_grad_(False)
         with autocast(device, precision):
             d_real = discriminator(seen(real))[0] if options.loss == "relativistic" else d_real.detach()
-            d_fake, class_fake = discriminator(seen(fake.float()))
-            g_loss, g_class = generator_loss(d_real, d_fake, options.loss), class_loss(class_fake, c)
+            d_fake, named_fake = discriminator(seen(fake.float()))
+            g_loss, g_class = generator_loss(d_real, d_fake, options.loss), class_loss(named_fake[:, 0], c)
         g_total = g_loss + options.class_weight * g_class
         if options.pair_weight:
             g_total = g_total + options.pair_weight * pair_loss(fake)
+            if attributes.shape[1] > 1:  # and it is to be named the same in what the class is kept apart from
+                g_total = g_total + options.pair_weight * pair_loss(named_fake[:, 1:])
         g_optimiser.zero_grad()
         g_total.backward()
         g_optimiser.step()
@@ -91,7 +93,8 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             p_real, p_fake = certainty(d_real, d_fake)
             run.log(step + 1, len(real), {
                 "D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake, "class": g_class.item(),
-                "named real": 100 * class_accuracy(class_real, c_real), "named fake": 100 * class_accuracy(class_fake, c)})
+                "named real": 100 * class_accuracy(named_real[:, 0], real_attributes[:, 0]),
+                "named fake": 100 * class_accuracy(named_fake[:, 0], c)})
             if warning := won(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % per_epoch == 0:

@@ -40,9 +40,13 @@ measure() {
 }
 
 if [ -d "$data/face/test" ]; then
-    measure gan gan/weights/dcgan.safetensors dcgan --epochs 3
+    measure gan gan/weights/dcgan.safetensors dcgan
     measure gan gan/results/relativistic-disturb.json dcgan-relativistic --epochs 5 --loss relativistic --disturb
-    measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 5
+    for seed in 0 1; do  # as many images of either recipe
+        measure gan gan/results/short-seed$seed.json dcgan-short-seed$seed --epochs 3 --seed $seed
+        measure gan gan/results/report-seed$seed.json dcgan-report-seed$seed --preset report --epochs 3 --seed $seed
+    done
+    measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 7
 fi
 
 for source in mnistm svhn; do

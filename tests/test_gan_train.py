@@ -98,7 +98,7 @@ def test_a_step_is_the_papers(package, root, tmp_path):
     assert fake.shape == (8, 3, 64, 64) and torch.equal(real, faces.images[index].float() / 127.5 - 1)
 
     def heads(faces):
-        return (d(faces), None) if package is gan else d(faces)
+        return (d(faces), None) if package is gan else (d(faces)[0], d(faces)[1][:, 0])
 
     def cross(logits, wanted):
         truth = torch.full_like(logits, wanted) if isinstance(wanted, float) else wanted.float()
@@ -164,7 +164,7 @@ def test_training_makes_pairs_and_holds_them_together(root, tmp_path, monkeypatc
 
     monkeypatch.setattr(acgan.models.Generator, "forward", spied)
     for weight in (1e-6, 100.0):
-        options = dataclasses.replace(acgan.options.preset("default"), **SMALL, pair_weight=weight)
+        options = dataclasses.replace(acgan.options.preset("default"), **SMALL, pair_weight=weight, apart="", lr=1e-3)
         asked.clear()
         generator = fit(acgan, options, root, open_run(tmp_path / str(weight), 30))
         z, c = asked[0]
