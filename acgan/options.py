@@ -23,7 +23,8 @@ class Options(Game):
     pair_weight: float = option(1.0, "of the difference between the two faces of one noise; 0: none are made in training")
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
-    apart: str = option("Male", "what the class shall say nothing of: balanced too, and the same within a pair; a column, or ''")
+    apart: str = option("Male", "what the class shall say nothing of, another column, or '': balanced too, and named by D")
+    apart_weight: float = option(3.0, "of the difference within a pair in what D says of that column")
 
 
 def preset(name: str) -> Options:
@@ -44,8 +45,8 @@ def columns(options: Options) -> list[str]:
 def check(options: Options) -> None:
     """InputError for options that cannot train."""
     adversary.check(options)
-    if min(options.embedding, options.class_weight, options.pair_weight) < 0:
-        raise InputError("--embedding, --class-weight and --pair-weight cannot be negative")
+    if min(options.embedding, options.class_weight, options.pair_weight, options.apart_weight) < 0:
+        raise InputError("--embedding, --class-weight, --pair-weight and --apart-weight cannot be negative")
     if options.pair_weight and (options.batch % 2 or not options.balanced):
         raise InputError("--pair-weight needs --balanced and an even --batch: half of the faces are of each class")
 

@@ -81,8 +81,8 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         g_total = g_loss + options.class_weight * g_class
         if options.pair_weight:
             g_total = g_total + options.pair_weight * pair_loss(fake)
-            if attributes.shape[1] > 1:  # and it is to be named the same in what the class is kept apart from
-                g_total = g_total + options.pair_weight * pair_loss(named_fake[:, 1:])
+            if attributes.shape[1] > 1:
+                g_total = g_total + options.apart_weight * pair_loss(named_fake[:, 1:])
         g_optimiser.zero_grad()
         g_total.backward()
         g_optimiser.step()

@@ -37,7 +37,7 @@ def read_faces(data: Path, split: str, attributes: Sequence[str] = ()) -> Faces:
         table, columns = read_attributes(file, names)
         for attribute in attributes:
             if attribute not in columns:
-                raise InputError(f"{file} has no attribute {attribute!r}; it has {', '.join(columns)}")
+                raise InputError(f"{file} has no attribute {attribute!r}; name one of {', '.join(columns)} (or, for --apart, '')")
         values = table[:, [columns.index(attribute) for attribute in attributes]].long()
         for attribute, column in zip(attributes, values.T, strict=True):
             if not 0 < int(column.sum()) < len(column):

@@ -172,6 +172,10 @@ def test_training_makes_pairs_and_holds_them_together(root, tmp_path, monkeypatc
         one, other = acgan.train.pairs(generator, acgan.models.noise(20, 0)).float()
         distance[weight] = (one - other).abs().mean()
     assert distance[100.0] < 0.7 * distance[1e-6]
+    seen = []
+    monkeypatch.setattr(acgan.train, "pair_loss", lambda made: seen.append(made.shape) or made.float().mean())
+    fit(acgan, dataclasses.replace(acgan.options.preset("default"), **SMALL), root, open_run(tmp_path / "apart", 1))
+    assert seen == [(8, 3, 64, 64), (8, 1)]  # the faces, and what D says of Male
     for wrong in ({"batch": 7}, {"balanced": False}):
         with pytest.raises(InputError, match="pair-weight"):
             acgan.options.check(dataclasses.replace(acgan.options.preset("default"), **wrong))
