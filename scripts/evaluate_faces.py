@@ -30,7 +30,7 @@ from common.figures import grid, read_curve, save_picture
 from common.files import write_atomically
 from common.weights import load_weights, save_weights
 from scripts.attributes import WEIGHTS, judged, load_judge
-from scripts.face_metrics import detected, distances, inception, nearest, pair_figures
+from scripts.face_metrics import class_figures, detected, distances, inception, nearest, pair_figures
 
 FEWEST = 8
 GRADED = 1000  # faces in the protocol of the course's later years
@@ -55,7 +55,7 @@ def main() -> None:
         network, card, faces, pairs = make(args.weights, count, args.seed, device, rounded=args.save is not None)
     real = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(0))[:len(faces)]]
 
-    (features, _), (test_features, _), (floor, _) = (judged(judge, images) for images in (faces, test, real))
+    (features, _), (test_features, test_logits), (floor, _) = (judged(judge, images) for images in (faces, test, real))
     accuracy = sum(judge_card["metrics"].values()) / len(judge_card["metrics"])
     results: dict[str, Any] = {
         "faces": len(faces), "test faces": len(test), "seed": args.seed, "crop": f"centre square, {SIZE}x{SIZE}",
@@ -69,8 +69,12 @@ def main() -> None:
     if (found := detected(faces[:GRADED])) is not None:
         results |= {"detected": found, "detected, real": detected(test[:GRADED])}
     if pairs is not None:
-        logits = torch.stack([judged(judge, side)[1] for side in pairs])
-        results["pairs"] = pair_figures(pairs, logits, judge_card["attributes"], card["options"]["attribute"])
+        attribute = card["options"]["attribute"]
+        sides, logits = (torch.stack(both) for both in zip(*(judged(judge, side) for side in pairs), strict=True))
+        results["pairs"] = pair_figures(pairs, logits, judge_card["attributes"], attribute)
+        mine = judge_card["attributes"].index(attribute)
+        results["classes"] = class_figures(sides, logits[..., mine], test_features, test_logits[:, mine],
+                                           read_faces(args.data, "test", [attribute]).attributes[:, 0])
 
     print(f"{args.images or args.weights}: {len(faces)} faces against {len(test)} test faces ({results['crop']}); judge "
           f"{args.judge}, {accuracy:.1f} % of attributes right")
@@ -147,6 +151,8 @@ def show(results: dict[str, Any]) -> None:
         print(f"{pairs['pairs']} pairs: flipped {pairs['flipped']:.2f} % (95 %: {low:.2f} to {high:.2f}); named as asked: with "
               f"{pairs['named with']:.2f}, without {pairs['named without']:.2f}; edit ratio {pairs['edit ratio']:.3f}")
         print("judged differently within a pair, %: " + ", ".join(f"{key} {value:.1f}" for key, value in pairs["changed"].items()))
+        for name, values in results["classes"].items():
+            print(f"{name} the attribute: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,22 @@ def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: s
             "edit ratio": within / between}
 
 
+def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_logits: Tensor, test_classes: Tensor
+                  ) -> dict[str, dict[str, float]]:
+    """What the class loss makes of either class: the distances of generated faces, features (2, N, D), with and without the
+    attribute, from test faces of the same class, features (M, D), classes (M,); and the share of faces that a judge, with logits
+    (2, N) and (M,), is undecided about (probability between 0.1 and 0.9), generated and real."""
+    def undecided(logits: Tensor) -> float:
+        return 100 * (logits.abs() < math.log(9)).float().mean().item()
+
+    found = {}
+    for side, (name, value) in enumerate((("with", 1), ("without", 0))):
+        real = test_classes == value
+        found[name] = {**distances(features[side], test_features[real]), "undecided": undecided(logits[side]),
+                       "undecided, real": undecided(test_logits[real])}
+    return found
+
+
 def mean_difference(a: Tensor, b: Tensor) -> float:
     """Mean absolute difference of grey levels."""
     total = sum((x.float() - y.float()).abs().sum().item() for x, y in zip(a.split(500), b.split(500), strict=True))

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from common import synthetic
 from common.cli import InputError
 from common.weights import load_weights
-from scripts.face_metrics import detected, distances, nearest, pair_figures
+from scripts.face_metrics import class_figures, detected, distances, nearest, pair_figures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,6 +38,18 @@ def test_pairs_count_as_flipped_when_both_sides_are_as_asked():
     assert figures["changed"] == {"Male": 25, "Smiling": 50} and figures["edit ratio"] == pytest.approx(0.1)
     low, high = figures["flipped, 95 %"]
     assert 5 < low < 50 < high < 95
+
+
+def test_classes_are_compared_with_their_like():
+    torch.manual_seed(0)
+    test_classes = torch.arange(400) % 2
+    real = torch.randn(400, 4) + 5 * test_classes[:, None]
+    made = torch.stack([torch.randn(300, 4) + 5, torch.randn(300, 4)])
+    sure, unsure = torch.full((2, 300), 4.0), torch.where(test_classes == 1, 1.0, 4.0)
+    right = class_figures(made, sure, real, unsure, test_classes)
+    wrong = class_figures(made.flip(0), sure, real, unsure, test_classes)
+    assert right["with"]["FD"] < 0.5 < 50 < wrong["with"]["FD"] and right["without"]["recall"] > 0.5 > wrong["without"]["recall"]
+    assert right["with"]["undecided"] == 0 and right["with"]["undecided, real"] == 100 and right["without"]["undecided, real"] == 0
 
 
 def test_the_nearest_face_is_found_mirrored_too():
@@ -69,6 +81,7 @@ def test_the_programs(tmp_path):
          "--save", released, "--nearest", tmp_path / "nearest.png", "--json", tmp_path / "figures.json", "--device", "cpu")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["faces"] == figures["test faces"] == 30 and figures["pairs"]["pairs"] == 30
+    assert set(figures["classes"]) == {"with", "without"}
     assert figures["attributes, real"]["FD"] < figures["attributes"]["FD"]
     assert load_weights(released)[1]["metrics"] == figures
     assert {tensor.dtype for tensor in load_file(released).values() if tensor.is_floating_point()} == {torch.float16}
