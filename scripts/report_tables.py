@@ -133,3 +133,14 @@ def per_class_table(measured: dict[str, dict[str, Any]]) -> str:
         shares = ["–" if share is None else f"{share:.1f}" for share in figures["per_class"]]
         lines.append(f"| {name} | {figures['accuracy']:.2f} | {' | '.join(shares)} |")
     return "\n".join(lines)
+
+
+def classes_table(results: dict[str, Any]) -> str:
+    """What the class loss makes of each class, for every ACGAN that was measured so."""
+    lines = ["| | FD(attributes) to test faces of the class | recall | faces the judge is undecided about, % | real ones, % |",
+             "|---|---|---|---|---|"]
+    for run in runs_of(results, "acgan"):
+        for name, values in run["metrics"].get("classes", {}).items():
+            lines.append(f"| {run['options']['attribute']}, {name} | {values['FD']:.2f} | {values['recall']:.2f} | "
+                         f"{values['undecided']:.1f} | {values['undecided, real']:.1f} |")
+    return "\n".join(lines)
