@@ -17,6 +17,7 @@ PRESETS = ("default", "report")
 class Options(Game):
     """The released run."""
 
+    d_width: int = option(32, "channels of the discriminator's first stage; half the generator's: twice as many steps")
     attribute: str = option("Smiling", "what the generator is told: a column of the faces' table")
     embedding: int = option(0, "the class as a learned vector of that length; 0: as one value beside the noise")
     class_weight: float = option(1.0, "of the class loss for the generator")
@@ -29,7 +30,9 @@ class Options(Game):
 
 def preset(name: str) -> Options:
     """`report` is the original's recipe (report, section 4); `default` is ours."""
-    return Options(**REPORT, class_on_fake=True, pair_weight=0.0, balanced=False, apart="") if name == "report" else Options()
+    if name == "report":
+        return Options(**REPORT, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, apart="")
+    return Options()
 
 
 def chosen(args: argparse.Namespace) -> Options:

@@ -23,6 +23,7 @@ class Game:
 
     loss: str = option("bce", "the adversary's; relativistic: real is to look more real than generated", KINDS)
     width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines")
+    d_width: int = option(0, "channels of the discriminator's first stage; 0: as --width")
     epochs: int = option(20, "passes over the faces; the end is the result")
     batch: int = option(64, "faces per step")
     lr: float = option(2e-4, "Adam's learning rate, of either network")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from common.cli import InputError
+
+T = TypeVar("T", bound=nn.Module)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -29,6 +32,11 @@ def choose_device(name: str = "auto") -> torch.device:
         # late in training gradients underflow to denormal numbers, which the CPU handles many times slower
         torch.set_flush_denormal(True)
     return torch.device(name)
+
+
+def place(network: T, device: torch.device) -> T:
+    """The network on the device, in channels-last memory."""
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 def seed_step(generator: torch.Generator, seed: int, step: int) -> None:

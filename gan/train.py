@@ -16,7 +16,7 @@ from common import training
 from common.adversary import adam, certainty, check, discriminator_loss, generator_loss, won
 from common.batches import Shuffled
 from common.cli import InputError, run_main
-from common.device import autocast, choose_device, choose_precision, seed_step
+from common.device import autocast, choose_device, choose_precision, place, seed_step
 from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
 from common.figures import draw_losses, grid, read_curve, save_picture
@@ -30,8 +30,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     """The method. `faces` are uint8 (N, 3, 64, 64) on the device. Returns the generator to be released."""
     torch.manual_seed(options.seed)
     draws = torch.Generator(device)
-    generator = Generator(options.width).to(device).to(memory_format=torch.channels_last)
-    discriminator = Discriminator(options.width).to(device).to(memory_format=torch.channels_last)
+    generator = place(Generator(options.width), device)
+    discriminator = place(Discriminator(options.d_width or options.width), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,

@@ -198,7 +198,8 @@ def write_report(output: Path, html: bool) -> None:
     write_atomically(output / "results.json", json.dumps(results, indent=1) + "\n")
     template = (ROOT / "scripts" / "report.md").read_text()
     pieces = {"results": report_tables.results_table(results), "faces": report_tables.faces_table(results),
-              "classes": report_tables.classes_table(results), "runs": report_tables.runs_table(results), "architecture": architecture.tables(),
+              "classes": report_tables.classes_table(results), "runs": report_tables.runs_table(results),
+              "architecture": architecture.tables(),
               "per class": report_tables.per_class_table({figures["title"]: figures for figures in results["measured"].values()})}
     text = re.sub(r"<!-- table: (.+?) -->", lambda found: pieces[found[1]], template)
     write_atomically(output / "report.md", text)
