@@ -26,8 +26,7 @@ class Views:
 
 
 # the changes for SVHN → MNIST-M: photographed digits get smaller, and lie on textures instead of plain walls
-TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "source_stretch": (-0.1, 0.1), "beside": 0.0, "thickness": 0.0,
-                                  "clutter": 0.5}
+TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "beside": 0.0, "thickness": 0.0, "clutter": 0.5}
 
 
 def plain(images: Tensor) -> Tensor:
