@@ -35,6 +35,6 @@ def misread(path: Path, images: Tensor, labels: Tensor, predictions: Tensor, tit
                 axes.text(30 * place + 14, 40 * digit + 33, str(int(predictions[index])), ha="center", va="center", fontsize=6)
         axes.imshow(canvas, interpolation="nearest")
         axes.set(xticks=[], yticks=[40 * digit + 14 for digit in range(10)], yticklabels=range(10),
-                 title=f"{title}: under each, what it was taken for")
+                 title=f"{title}\nunder each image, what it was taken for")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
