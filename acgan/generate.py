@@ -20,12 +20,12 @@ from common.weights import load_into, load_weights
 WEIGHTS = Path(__file__).parent / "weights" / "acgan-smiling.safetensors"
 
 
-def load_generator(weights: Path, device: torch.device) -> Generator:
-    """The generator of a weights file in evaluation mode."""
+def load_generator(weights: Path, device: torch.device) -> tuple[Generator, float]:
+    """The generator of a weights file in evaluation mode, and the strength that its pairs are shown with."""
     state, card = load_weights(weights)
-    generator = Generator(card["options"]["width"], card["options"]["embedding"])
+    generator = Generator(card["options"]["width"])
     load_into(generator, state, weights)
-    return generator.eval().to(device)
+    return generator.eval().to(device), card["options"]["strength"]
 
 
 def main() -> None:
@@ -33,14 +33,16 @@ def main() -> None:
     what = add_arguments(parser, "fig2_2.jpg", WEIGHTS)
     what.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs there, as PNG")
     parser.add_argument("--count", type=int, default=1000, help="pairs of --pairs")
+    parser.add_argument("--strength", type=float, help="how far apart the classes' values are (default: as released)")
     args = parser.parse_args()
     path = figure_path(args.figure, "fig2_2.jpg") if args.figure else None
 
-    generator = load_generator(args.weights, choose_device(args.device))
+    generator, strength = load_generator(args.weights, choose_device(args.device))
+    strength = strength if args.strength is None else args.strength
     if path:
-        save_picture(path, grid(pairs(generator, noise(10, args.seed)).flatten(0, 1), 10))
+        save_picture(path, grid(pairs(generator, noise(10, args.seed), strength).flatten(0, 1), 10))
         return
-    for name, faces in zip(("with", "without"), pairs(generator, noise(args.count, args.seed)), strict=True):
+    for name, faces in zip(("with", "without"), pairs(generator, noise(args.count, args.seed), strength), strict=True):
         save_faces(args.pairs / name, faces)
 
 

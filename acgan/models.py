@@ -20,18 +20,16 @@ def noise(count: int, seed: int) -> Tensor:
 
 
 class Generator(nn.Module):
-    """z (N, 100) and classes c (N,) of 0 and 1 → faces (N, 3, 64, 64) in [-1, 1]. The class comes in beside the noise: one value
-    as in the report, or a learned vector of `embedding` values, so that it weighs more than one of a hundred and one."""
+    """z (N, 100) and classes c (N,) → faces (N, 3, 64, 64) in [-1, 1]. The class comes in beside the noise as one value, 0 or 1 in
+    training; values beyond them ask for more of it."""
 
-    def __init__(self, width: int = 64, embedding: int = 0) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(2, embedding) if embedding else None
-        self.layers = up_convolutions(NOISE + (embedding or 1), width)
+        self.layers = up_convolutions(NOISE + 1, width)
         self.apply(initialise)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
-        label = c[:, None].to(z.dtype) if self.embedding is None else self.embedding(c)
-        return self.layers(torch.cat([z, label], 1)[:, :, None, None])
+        return self.layers(torch.cat([z, c[:, None].to(z.dtype)], 1)[:, :, None, None])
 
 
 class Discriminator(nn.Module):

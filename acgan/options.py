@@ -19,19 +19,19 @@ class Options(Game):
 
     d_width: int = option(32, "channels of the discriminator's first stage; half the generator's: twice as many steps")
     attribute: str = option("Smiling", "what the generator is told: a column of the faces' table")
-    embedding: int = option(0, "the class as a learned vector of that length; 0: as one value beside the noise")
     class_weight: float = option(1.0, "of the class loss for the generator")
     pair_weight: float = option(1.0, "of the difference between the two faces of one noise; 0: none are made in training")
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
     apart: str = option("Male", "what the class shall say nothing of, another column, or '': balanced too, and named by D")
+    strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1")
     apart_weight: float = option(3.0, "of the difference within a pair in what D says of that column")
 
 
 def preset(name: str) -> Options:
     """`report` is the original's recipe (report, section 4); `default` is ours."""
     if name == "report":
-        return Options(**REPORT, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, apart="")
+        return Options(**REPORT, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, apart="", strength=1.0)
     return Options()
 
 
@@ -48,8 +48,8 @@ def columns(options: Options) -> list[str]:
 def check(options: Options) -> None:
     """InputError for options that cannot train."""
     adversary.check(options)
-    if min(options.embedding, options.class_weight, options.pair_weight, options.apart_weight) < 0:
-        raise InputError("--embedding, --class-weight, --pair-weight and --apart-weight cannot be negative")
+    if min(options.class_weight, options.pair_weight, options.apart_weight) < 0:
+        raise InputError("--class-weight, --pair-weight and --apart-weight cannot be negative")
     if options.pair_weight and (options.batch % 2 or not options.balanced):
         raise InputError("--pair-weight needs --balanced and an even --batch: half of the faces are of each class")
 

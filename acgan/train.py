@@ -32,7 +32,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     faces are balanced, every combination comes equally often. Returns the generator to be released."""
     torch.manual_seed(options.seed)
     draws = torch.Generator(device)
-    generator = place(Generator(options.width, options.embedding), device)
+    generator = place(Generator(options.width), device)
     discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1]), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
@@ -119,18 +119,23 @@ def final_network(averaged: Generator, count: int) -> Generator:
     return estimate_statistics(_WithBothClasses(averaged), [part.to(device) for part in noise(count, 0).split(100)]).generator
 
 
-def pairs(generator: Generator, z: Tensor) -> Tensor:
-    """z (N, 100) → uint8 (2, N, 3, 64, 64): the faces with the attribute, and the same noise without it."""
+def pairs(generator: Generator, z: Tensor, strength: float) -> Tensor:
+    """z (N, 100) → uint8 (2, N, 3, 64, 64): the faces with the attribute, and the same noise without it. The classes' values stand
+    `strength` apart about 0.5: 1 and 0, or further out, where a training that holds pairs together made the change small."""
     device = next(generator.parameters()).device
+
+    def faces(value: float) -> Tensor:
+        return torch.cat([to_images(generator(part.to(device), torch.full((len(part),), value, device=device))).cpu()
+                          for part in z.split(50)])
+
     with torch.inference_mode():
-        return torch.stack([torch.cat([to_images(generator(part.to(device), torch.full((len(part),), c, device=device))).cpu()
-                                       for part in z.split(50)]) for c in (1, 0)])
+        return torch.stack([faces(0.5 + strength / 2), faces(0.5 - strength / 2)])
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
     """samples/epoch_001.png: 10 pairs of the same noise each time; and the loss curves."""
     (run.folder / "samples").mkdir(exist_ok=True)
-    picture = grid(pairs(generator, noise(10, options.seed)).flatten(0, 1), 10)
+    picture = grid(pairs(generator, noise(10, options.seed), options.strength).flatten(0, 1), 10)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)
     draw_losses(run.folder / "losses.png", read_curve(run.folder), "ACGAN")
 
@@ -148,7 +153,7 @@ def main() -> None:
 
     written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
     if args.dry_run:
-        training.show_plan(written, Generator(options.width, options.embedding), len(faces.images), 0, device)
+        training.show_plan(written, Generator(options.width), len(faces.images), 0, device)
         return
     card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
             "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}

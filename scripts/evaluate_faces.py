@@ -126,8 +126,8 @@ def make(weights: Path, count: int, seed: int, device: torch.device, rounded: bo
     if "attribute" not in card["options"]:
         network = round_off(gan.generate.load_generator(weights, device), rounded)
         return network, card, gan.generate.generate(network, gan.models.noise(count, seed)), None
-    network = round_off(acgan.generate.load_generator(weights, device), rounded)
-    pairs = acgan.train.pairs(network, acgan.models.noise(count, seed))
+    network, strength = acgan.generate.load_generator(weights, device)
+    pairs = acgan.train.pairs(round_off(network, rounded), acgan.models.noise(count, seed), strength)
     return network, card, torch.where((torch.arange(count) % 2 == 0)[:, None, None, None], pairs[0], pairs[1]), pairs
 
 

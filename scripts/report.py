@@ -130,7 +130,8 @@ def face_parts(output: Path, runs: Path | None, device: torch.device) -> list[Pa
         save_picture(output / "fig1_2.jpg", grid(gan.generate.generate(gan.generate.load_generator(dcgan, device), z), 8))
 
     def pairs() -> None:
-        both = acgan.train.pairs(acgan.generate.load_generator(acgan_weights, device), acgan.models.noise(10, 0))
+        generator, strength = acgan.generate.load_generator(acgan_weights, device)
+        both = acgan.train.pairs(generator, acgan.models.noise(10, 0), strength)
         save_picture(output / "fig2_2.jpg", grid(both.flatten(0, 1), 10))
 
     def losses(card: Path, name: str) -> Callable[[], None]:

@@ -46,7 +46,7 @@ if [ -d "$data/face/test" ]; then
         measure gan gan/results/short-seed$seed.json dcgan-short-seed$seed --epochs 3 --seed $seed
         measure gan gan/results/report-seed$seed.json dcgan-report-seed$seed --preset report --epochs 3 --seed $seed
     done
-    measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 7
+    measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 14
 fi
 
 for source in mnistm svhn; do

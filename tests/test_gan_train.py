@@ -147,10 +147,12 @@ def test_pairs_differ_through_the_class_alone():
     torch.manual_seed(0)
     generator = acgan.models.Generator(4).eval()
     z = acgan.models.noise(5, 1)
-    both = acgan.train.pairs(generator, z)
+    both = acgan.train.pairs(generator, z, 1)
     with torch.no_grad():
         without = to_images(generator.layers(torch.cat([z, torch.zeros(5, 1)], 1)[:, :, None, None]))
     assert both.shape == (2, 5, 3, 64, 64) and torch.equal(both[1], without) and not torch.equal(both[0], both[1])
+    stronger = acgan.train.pairs(generator, z, 3).float()
+    assert (stronger[0] - stronger[1]).abs().mean() > 2 * (both[0].float() - both[1]).abs().mean()
 
 
 def test_training_makes_pairs_and_holds_them_together(root, tmp_path, monkeypatch):
@@ -169,7 +171,7 @@ def test_training_makes_pairs_and_holds_them_together(root, tmp_path, monkeypatc
         generator = fit(acgan, options, root, open_run(tmp_path / str(weight), 30))
         z, c = asked[0]
         assert torch.equal(z[:4], z[4:]) and not torch.equal(z[0], z[1]) and c.tolist() == [0] * 4 + [1] * 4
-        one, other = acgan.train.pairs(generator, acgan.models.noise(20, 0)).float()
+        one, other = acgan.train.pairs(generator, acgan.models.noise(20, 0), 1).float()
         distance[weight] = (one - other).abs().mean()
     assert distance[100.0] < 0.7 * distance[1e-6]
     seen = []
