@@ -24,8 +24,8 @@ class Options(Game):
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
     apart: str = option("Male", "what the class shall say nothing of, another column, or '': balanced too, and named by D")
-    strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1")
     apart_weight: float = option(3.0, "of the difference within a pair in what D says of that column")
+    strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1")
 
 
 def preset(name: str) -> Options:

@@ -143,7 +143,7 @@ def face_parts(output: Path, runs: Path | None, device: torch.device) -> list[Pa
         return draw
 
     return [Part("faces-dcgan", [dcgan, *code(gan.models)], ["fig1_2.jpg"], faces),
-            Part("faces-acgan", [acgan_weights, *code(acgan.models)], ["fig2_2.jpg"], pairs),
+            Part("faces-acgan", [acgan_weights, acgan_weights.with_suffix(".json"), *code(acgan.models)], ["fig2_2.jpg"], pairs),
             *(Part(f"losses-{name}", [card := weights.with_suffix(".json")], [f"losses_{name}.png"], losses(card, name))
               for name, weights in (("dcgan", dcgan), ("acgan", acgan_weights)))]
 
