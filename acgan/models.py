@@ -23,10 +23,10 @@ class Generator(nn.Module):
     """z (N, 100) and classes c (N,) → faces (N, 3, 64, 64) in [-1, 1]. The class comes in beside the noise as one value, 0 or 1 in
     training; values beyond them ask for more of it."""
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, deviation: float = 0.02) -> None:
         super().__init__()
         self.layers = up_convolutions(NOISE + 1, width)
-        self.apply(initialise)
+        initialise(self, deviation)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         return self.layers(torch.cat([z, c[:, None].to(z.dtype)], 1)[:, :, None, None])
@@ -35,12 +35,12 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones, and (N, K), greater for those with each attribute."""
 
-    def __init__(self, width: int = 64, attributes: int = 1) -> None:
+    def __init__(self, width: int = 64, attributes: int = 1, deviation: float = 0.02) -> None:
         super().__init__()
         self.trunk = down_convolutions(width)
         self.output = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
         self.classifier = nn.Conv2d(8 * width, attributes, 4, 1, 0, bias=False)
-        self.apply(initialise)
+        initialise(self, deviation)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(faces)

@@ -32,8 +32,8 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     faces are balanced, every combination comes equally often. Returns the generator to be released."""
     torch.manual_seed(options.seed)
     draws = torch.Generator(device)
-    generator = place(Generator(options.width), device)
-    discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1]), device)
+    generator = place(Generator(options.width, options.deviation), device)
+    discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1], options.deviation), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,

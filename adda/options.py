@@ -24,6 +24,7 @@ class Options(Views):
     target: str = option("svhn", "domain to be classified", DOMAINS)
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters")
+    normalise: bool = option(True, "the default network takes every channel of every image to mean 0, variance 1; else to [-1, 1]")
     source_steps: int = option(3000, "stage 1: encoder and classifier on the source")
     adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts; 0 leaves it out")
     self_training_steps: int = option(16_000, "stage 3; its end is the result")

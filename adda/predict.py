@@ -36,7 +36,8 @@ def load_network(weights: Path, device: torch.device) -> tuple[Adapted, dict[str
 
 def empty(options: dict[str, Any]) -> Adapted:
     """The networks that a card's options name, with random weights."""
-    source, _ = build(options["network"], options["width"])
+    # cards written before `normalise` was an option hold networks that do
+    source, _ = build(options["network"], options["width"], normalise=options.get("normalise", True))
     return Adapted(source, copy.deepcopy(source))
 
 

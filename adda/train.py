@@ -37,7 +37,7 @@ CHECKPOINT_EVERY = 1000  # steps of self-training
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
     """The method, stage by stage. Returns the networks to be released."""
     torch.manual_seed(options.seed)
-    network, discriminator = build(options.network, options.width, options.conditional)
+    network, discriminator = build(options.network, options.width, options.conditional, options.normalise)
     source = train_source(network.to(device), options, data, run, device, precision)
     adapted = adapt(source, discriminator.to(device), options, data, run, device, precision)
     if options.method == "adda":
@@ -230,7 +230,7 @@ def main() -> None:
 
     written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
     if args.dry_run:
-        network, _ = build(options.network, options.width, options.conditional)
+        network, _ = build(options.network, options.width, options.conditional, options.normalise)
         training.show_plan(written, network, len(data.images), len(data.held_images), device)
         return
     total = options.source_steps + options.adversarial_steps + options.self_training_steps

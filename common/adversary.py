@@ -28,6 +28,7 @@ class Game:
     batch: int = option(64, "faces per step")
     lr: float = option(2e-4, "Adam's learning rate, of either network")
     beta1: float = option(0.5, "Adam's first decay: less momentum than usual, since the other network moves too")
+    deviation: float = option(0.02, "standard deviation of the convolutions' first weights")
     flip: bool = option(True, "mirror half of the faces")
     disturb: bool = option(False, "augment what the discriminator sees, real and generated alike")
     ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights")
@@ -40,7 +41,7 @@ REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": Fa
 
 def check(game: Game) -> None:
     """InputError for options that cannot train."""
-    require_positive(game, "width", "epochs", "batch", "lr")
+    require_positive(game, "width", "epochs", "batch", "lr", "deviation")
     require_share(game, "ema", "beta1")
     if game.batch < 2:
         raise InputError("--batch must be at least 2, since BatchNorm needs company")

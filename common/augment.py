@@ -82,13 +82,16 @@ def affine(
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def recolour(images: Tensor, generator: torch.Generator) -> Tensor:
+def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor:
     """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and polarity are no
-    part of a digit's identity, and they are most of what separates these domains."""
+    part of a digit's identity, and they are most of what separates these domains. Without `invert`, dark stays dark."""
     n = len(images)
     mixing = torch.eye(3, device=images.device) + 0.4 * torch.randn(
         n, 3, 3, generator=generator, device=images.device) * chance(images, 0.5, generator).view(-1, 1, 1)
-    mixing = mixing / mixing.sum(2, keepdim=True).abs().clamp(min=0.5)
+    total = mixing.sum(2, keepdim=True)
+    mixing = mixing / total.abs().clamp(min=0.5)
+    if not invert:  # a negative total would turn the channel over too
+        return torch.einsum("nij,njhw->nihw", mixing * total.sign(), images)
     images = torch.einsum("nij,njhw->nihw", mixing, images)
     every = chance(images, 0.5, generator)
     single = torch.rand(n, 3, 1, 1, generator=generator, device=images.device) < 0.25
@@ -143,9 +146,9 @@ def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> T
 
 
 def strong(images: Tensor, zoom: tuple[float, float], stretch: tuple[float, float], beside: float, thickness: float,
-           clutter: float, generator: torch.Generator) -> Tensor:
+           clutter: float, invert: bool, generator: torch.Generator) -> Tensor:
     """The whole chain. By these the directions differ: the ranges of enlargement and of width against height, and the shares of
-    images that get neighbours, thicker or thinner strokes, and clutter."""
+    images that get neighbours, thicker or thinner strokes, and clutter. `invert`: whether colours are inverted."""
     if beside:
         images = neighbours(images, beside, generator)
     if thickness:
@@ -153,7 +156,7 @@ def strong(images: Tensor, zoom: tuple[float, float], stretch: tuple[float, floa
     images = affine(images, 15, zoom, 0.2, 3, generator, stretch)
     if clutter:
         images = texture(images, clutter, generator)
-    images = blur(recolour(images, generator), 0.3, generator)
+    images = blur(recolour(images, invert, generator), 0.3, generator)
     return cutout(noise(images, 0.3, generator), 8, 0.5, generator)
 
 

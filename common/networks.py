@@ -20,6 +20,13 @@ class Standardise(nn.Module):
         return ((images - mean) / deviation).to(memory_format=torch.channels_last)
 
 
+class Centre(nn.Module):
+    """[0, 1] → [-1, 1], the same for both domains."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * 2 - 1
+
+
 class GlobalPool(nn.Module):
     """(N, C, H, W) → (N, C): the mean over all positions, in float32 whatever the precision before it."""
 
@@ -71,10 +78,11 @@ def down_convolutions(width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def initialise(layer: nn.Module) -> None:
-    """Convolutions from N(0, 0.02), BatchNorm's weights from N(1, 0.02) (Radford et al. 2016, section 4), for `Module.apply`."""
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(layer.weight, 0.0, 0.02)
-    elif isinstance(layer, nn.BatchNorm2d):
-        nn.init.normal_(layer.weight, 1.0, 0.02)
-        nn.init.zeros_(layer.bias)
+def initialise(network: nn.Module, deviation: float) -> None:
+    """Convolutions from N(0, deviation), BatchNorm's weights from N(1, 0.02) (Radford et al. 2016, section 4)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, deviation)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)

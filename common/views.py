@@ -23,6 +23,7 @@ class Views:
     beside: float = option(0.6, "share of source images with other digits at their sides, as photographs have them")
     thickness: float = option(0.5, "share of images with thicker or thinner strokes")
     clutter: float = option(0.0, "share of source images that get a texture which changes sign under the strokes")
+    invert: bool = option(True, "dark may become light, in all channels or in one; without it colours are mixed only")
 
 
 # the changes for SVHN → MNIST-M: photographed digits get smaller, and lie on textures instead of plain walls
@@ -38,14 +39,14 @@ def source_view(images: Tensor, views: Views, generator: torch.Generator) -> Ten
     """Labelled images (N, 3, 28, 28) uint8 → float in [0, 1], varied towards what the other domain looks like."""
     if views.augment == "strong":
         return augment.strong(plain(images), views.source_zoom, views.source_stretch, views.beside, views.thickness, views.clutter,
-                              generator)
+                              views.invert, generator)
     return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
 
 
 def target_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
     """Unlabelled images likewise; neighbours and clutter they have already."""
     if views.augment == "strong":
-        return augment.strong(plain(images), views.target_zoom, (-0.1, 0.1), 0, views.thickness, 0, generator)
+        return augment.strong(plain(images), views.target_zoom, (-0.1, 0.1), 0, views.thickness, 0, views.invert, generator)
     return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
 
 

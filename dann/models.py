@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from common.networks import Standardise, by_class, six_convolutions
+from common.networks import Centre, Standardise, by_class, six_convolutions
 from dann.losses import reverse_gradient
 
 
@@ -38,13 +38,6 @@ class DANN(nn.Module):
         if self.conditional:
             features = by_class(features, logits)
         return self.domain(features)
-
-
-class Centre(nn.Module):
-    """[0, 1] → [-1, 1], the same for both domains."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images * 2 - 1
 
 
 def report_network() -> DANN:

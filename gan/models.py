@@ -19,10 +19,10 @@ def noise(count: int, seed: int) -> Tensor:
 class Generator(nn.Module):
     """z (N, 101) → faces (N, 3, 64, 64) in [-1, 1]."""
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, deviation: float = 0.02) -> None:
         super().__init__()
         self.layers = up_convolutions(INPUTS, width)
-        self.apply(initialise)
+        initialise(self, deviation)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(z[:, :, None, None])
@@ -31,11 +31,11 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones."""
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 64, deviation: float = 0.02) -> None:
         super().__init__()
         self.trunk = down_convolutions(width)
         self.output = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
-        self.apply(initialise)
+        initialise(self, deviation)
 
     def forward(self, faces: Tensor) -> Tensor:
         return self.output(self.trunk(faces)).flatten()

@@ -30,8 +30,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     """The method. `faces` are uint8 (N, 3, 64, 64) on the device. Returns the generator to be released."""
     torch.manual_seed(options.seed)
     draws = torch.Generator(device)
-    generator = place(Generator(options.width), device)
-    discriminator = place(Discriminator(options.d_width or options.width), device)
+    generator = place(Generator(options.width, options.deviation), device)
+    discriminator = place(Discriminator(options.d_width or options.width, options.deviation), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,

@@ -74,10 +74,10 @@ def _with_heads(network: dann.models.DANN, digits: Tensor) -> None:
     network.domain_logits(features, network.classifier(features), 1.0)
 
 
-def tables() -> str:
-    """All of them in Markdown."""
+def tables(found: dict[str, list[tuple[str, str, int, int]]]) -> str:
+    """The rows of networks in Markdown."""
     parts = []
-    for title, layers in networks().items():
+    for title, layers in found.items():
         head = (f"**{title}**: {sum(row[2] for row in layers):,} parameters, {sum(row[3] for row in layers) / 1e6:.1f} M "
                 "multiply-accumulates per image\n\n| layer | output | parameters | multiply-accumulates |\n|---|---|---|---|\n")
         parts.append(head + "\n".join(f"| `{name}` | {size} | {count:,} | {macs:,} |" for name, size, count, macs in layers))
@@ -86,7 +86,7 @@ def tables() -> str:
 
 def main() -> None:
     Parser(prog="python -m scripts.architecture", description=__doc__).parse_args()
-    print(tables())
+    print(tables(networks()))
 
 
 if __name__ == "__main__":

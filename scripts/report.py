@@ -3,7 +3,8 @@
 Writes into report/: the faces' figures, loss curves, t-SNE, confusion matrices, misread digits, prediction files, results.json with
 every number, and report.md, which holds them all (`--html`: one self-contained page too). A part whose inputs did not change is not
 made again; one that cannot be made does not stop the others, and is named at the end. `--runs FOLDER` takes the networks of
-scripts/results.sh's run folders instead of the released ones. `--write` puts the tables into README.md, and needs no data.
+scripts/results.sh's run folders instead of the released ones (the tables of whole runs stay those of the cards). `--write` puts
+the tables into README.md, and needs no data.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from common.cli import InputError, Parser, run_main
 from common.datasets import fingerprint, listing, read_images, read_labels
 from common.device import choose_device
 from common.domains import TITLES
-from common.figures import draw_losses, grid, save_picture
+from common.figures import draw_losses, grid, read_curve, save_picture
 from common.files import write_atomically
 from scripts import architecture, report_figures, report_tables
 from scripts.report_tables import DIRECTIONS, ROOT
@@ -134,17 +135,18 @@ def face_parts(output: Path, runs: Path | None, device: torch.device) -> list[Pa
         both = acgan.train.pairs(generator, acgan.models.noise(10, 0), strength)
         save_picture(output / "fig2_2.jpg", grid(both.flatten(0, 1), 10))
 
-    def losses(card: Path, name: str) -> Callable[[], None]:
+    def losses(source: Path, name: str) -> Callable[[], None]:
         def draw() -> None:
-            content = json.loads(card.read_text())
-            if "curve" not in content:
-                raise InputError(f"{card} holds no curve; release the run again with scripts.evaluate_faces --save")
-            draw_losses(output / f"losses_{name}.png", content["curve"], f"{name.upper()}: losses")
+            curve = read_curve(source.parent) if runs else json.loads(source.read_text()).get("curve")
+            if not curve:
+                raise InputError(f"{source} holds no curve; release the run again with scripts.evaluate_faces --save")
+            draw_losses(output / f"losses_{name}.png", curve, f"{name.upper()}: losses")
         return draw
 
     return [Part("faces-dcgan", [dcgan, *code(gan.models)], ["fig1_2.jpg"], faces),
             Part("faces-acgan", [acgan_weights, acgan_weights.with_suffix(".json"), *code(acgan.models)], ["fig2_2.jpg"], pairs),
-            *(Part(f"losses-{name}", [card := weights.with_suffix(".json")], [f"losses_{name}.png"], losses(card, name))
+            *(Part(f"losses-{name}", [source := weights.parent / "metrics.jsonl" if runs else weights.with_suffix(".json")],
+                   [f"losses_{name}.png"], losses(source, name))
               for name, weights in (("dcgan", dcgan), ("acgan", acgan_weights)))]
 
 
@@ -196,13 +198,10 @@ def write_report(output: Path, html: bool) -> None:
     """results.json and report.md from what lies in the folder, and report.html where asked for."""
     results = report_tables.gather()
     results["measured"] = {path.stem: json.loads(path.read_text()) for path in sorted((output / "measured").glob("*.json"))}
+    results["networks"] = architecture.networks()
     write_atomically(output / "results.json", json.dumps(results, indent=1) + "\n")
-    template = (ROOT / "scripts" / "report.md").read_text()
-    pieces = {"results": report_tables.results_table(results), "faces": report_tables.faces_table(results),
-              "classes": report_tables.classes_table(results), "runs": report_tables.runs_table(results),
-              "architecture": architecture.tables(),
-              "per class": report_tables.per_class_table({figures["title"]: figures for figures in results["measured"].values()})}
-    text = re.sub(r"<!-- table: (.+?) -->", lambda found: pieces[found[1]], template)
+    tables = {"architecture": architecture.tables(results["networks"]), **report_tables.tables(results)}
+    text = re.sub(r"<!-- table: (.+?) -->", lambda found: tables[found[1]], (ROOT / "scripts" / "report.md").read_text())
     write_atomically(output / "report.md", text)
     if html:
         write_atomically(output / "report.html", page(text, output))

@@ -27,23 +27,44 @@ ROWS = (("source-only", "default", "source only: no target image touched"), ("so
         ("target-only", "report", "report's recipe, target only"))
 
 
+# what is left out, as the cards in adda/results/ablation/ are named, and how the table names it
+ABLATION = (("source", "source only"), ("source-no-normalise", "the same without normalisation"),
+            ("source-no-invert", "the same without inversion"), ("whole", "**all stages**"),
+            ("no-normalise", "the same without normalisation"), ("no-invert", "the same without inversion"),
+            ("no-adversary", "the same without the adversary"), ("no-self-training", "the same without self-training"))
+
+
 def gather() -> dict[str, Any]:
     """What report/results.json holds: every run with what it reached and how it came to be."""
-    runs = []
+    return json.loads(json.dumps({  # as it is read back: lists for tuples
+        "original report": ORIGINAL, "best of the peers": PEERS, "runs": cards("weights", "results"),
+        "ablation": cards("results/ablation"), "judge": json.loads((ROOT / "scripts/weights/attributes.json").read_text()),
+        "pilots": json.loads((ROOT / "scripts/pilots.json").read_text())}))
+
+
+def cards(*folders: str) -> list[dict[str, Any]]:
+    """The cards in these folders of the four packages, each with the SHA-256 of its weights where they are released."""
+    found = []
     for package in ("gan", "acgan", "dann", "adda"):
-        for kind in ("weights", "results"):
-            for path in sorted((ROOT / package / kind).glob("*.json")):
-                card = json.loads(path.read_text())
+        for folder in folders:
+            for path in sorted((ROOT / package / folder).glob("*.json")):
                 weights = path.with_suffix(".safetensors")
                 sha256 = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
-                runs.append({"card": path.relative_to(ROOT).as_posix(), "weights": sha256, **card})
-    # as it is read back: lists for tuples
-    return json.loads(json.dumps({"original report": ORIGINAL, "best of the peers": PEERS, "runs": runs}))
+                found.append({"card": path.relative_to(ROOT).as_posix(), "weights": sha256, **json.loads(path.read_text())})
+    return found
 
 
-def runs_of(results: dict[str, Any], *packages: str) -> list[dict[str, Any]]:
-    """The runs of these packages."""
-    return [run for run in results["runs"] if run["card"].startswith(packages)]
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Every table of the report by its name in scripts/report.md. `results`: what `gather` gives, and what was `measured`."""
+    return {"results": results_table(results), "runs": runs_table(results), "ablation runs": runs_table(results, "ablation"),
+            "ablation": ablation_table(results), "deviations": deviations_table(results), "faces": faces_table(results),
+            "classes": classes_table(results), "per class": per_class_table(results),
+            **{f"pilots: {name}": pilots_table(pilot) for name, pilot in results["pilots"].items()}}
+
+
+def runs_of(results: dict[str, Any], *packages: str, of: str = "runs") -> list[dict[str, Any]]:
+    """The runs of these packages; `of` may also be "ablation"."""
+    return [run for run in results[of] if run["card"].startswith(packages)]
 
 
 def accuracy(card: dict[str, Any], adabn: bool = False) -> float:
@@ -84,10 +105,10 @@ def results_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def runs_table(results: dict[str, Any]) -> str:
-    """Every measured run with its command, seed, steps, time, hardware and the first digits of its weights' SHA-256."""
+def runs_table(results: dict[str, Any], of: str = "runs") -> str:
+    """Every run between the domains with its command, seed, steps, time, hardware and the first digits of its weights' SHA-256."""
     lines = ["| command | % | steps | minutes | hardware | weights |", "|---|---|---|---|---|---|"]
-    for card in runs_of(results, "dann", "adda"):
+    for card in runs_of(results, "dann", "adda", of=of):
         lines.append(f"| `{card['command']}` | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | "
                      f"{card['hardware']}, {card['options']['precision']} | {hash_of(card)} |")
     return "\n".join(lines)
@@ -96,6 +117,11 @@ def runs_table(results: dict[str, Any]) -> str:
 def hash_of(card: dict[str, Any]) -> str:
     """The first digits of the weights' SHA-256; a dash where only the card was kept."""
     return f"`{card['weights'][:8]}`" if card["weights"] else "–"
+
+
+def effort(card: dict[str, Any]) -> str:
+    """What a run took."""
+    return f"{card['steps']}, {card['seconds'] / 60:.0f}; {card['hardware']}"
 
 
 def faces_table(results: dict[str, Any]) -> str:
@@ -109,12 +135,39 @@ def faces_table(results: dict[str, Any]) -> str:
         low, high = pairs["flipped, 95 %"] if pairs else (0, 0)
         lines.append(f"| `{card['command']}` | {distances_cells(metrics['attributes'])} | {share(metrics.get('detected'))} | "
                      + (f"{pairs['flipped']:.1f} ({low:.1f} to {high:.1f}) | {pairs['edit ratio']:.2f}" if pairs else "– | –")
-                     + f" | {card['steps']}, {card['seconds'] / 60:.0f}; {card['hardware']} | {hash_of(card)} |")
+                     + f" | {effort(card)} | {hash_of(card)} |")
     for card in found[:1]:
         metrics = card["metrics"]
         lines.append(f"| training faces against test faces, the floor | {distances_cells(metrics['attributes, real'])} | "
                      f"{share(metrics.get('detected, real'))} | – | – | – | – |")
     return "\n".join(lines)
+
+
+def ablation_table(results: dict[str, Any]) -> str:
+    """What is lost with each part of ADDA and self-training, in both directions, on a short schedule."""
+    found = {Path(card["card"]).stem: card for card in results["ablation"]}
+    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out | SVHN → MNIST-M |", "|---|---|---|"]
+    for what, title in ABLATION:
+        runs = [found.get(f"{what}-{source}-{target}") for source, target in DIRECTIONS]
+        lines.append(f"| {title} | " + " | ".join(f"{accuracy(run):.1f}" if run else "not measured yet" for run in runs) + " |")
+    return "\n".join(lines)
+
+
+def deviations_table(results: dict[str, Any]) -> str:
+    """DCGANs that differ in how large their first weights are."""
+    lines = ["| first weights' standard deviation | command | FD(attributes) | recall | HOG detector, % | steps, minutes |",
+             "|---|---|---|---|---|---|"]
+    for card in sorted(runs_of(results, "gan", of="ablation"), key=lambda card: card["options"]["deviation"]):
+        values = card["metrics"]["attributes"]
+        lines.append(f"| {card['options']['deviation']:g} | `{card['command']}` | {values['FD']:.2f} | {values['recall']:.2f} | "
+                     f"{share(card['metrics'].get('detected'))} | {effort(card)} |")
+    return "\n".join(lines)
+
+
+def pilots_table(pilot: dict[str, Any]) -> str:
+    """Runs of which only the numbers were kept."""
+    rows = [pilot["columns"], ["---"] * len(pilot["columns"]), *pilot["rows"]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def share(percent: float | None) -> str:
@@ -126,12 +179,12 @@ def distances_cells(distances: dict[str, float]) -> str:
     return f"{distances['FD']:.2f} | {distances['KD x1000']:.2f} | {distances['precision']:.2f} | {distances['recall']:.2f}"
 
 
-def per_class_table(measured: dict[str, dict[str, Any]]) -> str:
+def per_class_table(results: dict[str, Any]) -> str:
     """Accuracy of each digit, a row for each released network."""
     lines = ["| % of a digit's images | all | " + " | ".join(map(str, range(10))) + " |", "|---" * 12 + "|"]
-    for name, figures in measured.items():
+    for figures in results["measured"].values():
         shares = ["–" if share is None else f"{share:.1f}" for share in figures["per_class"]]
-        lines.append(f"| {name} | {figures['accuracy']:.2f} | {' | '.join(shares)} |")
+        lines.append(f"| {figures['title']} | {figures['accuracy']:.2f} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS]
-# Trains and measures what has no card yet, one run after the other (about seven hours on two cores), and continues the run that
+# Trains and measures what has no card yet, one run after the other (about fourteen hours on two cores), and continues the run that
 # was stopped. EPOCHS=50 gives the report's recipe its full length, as a GPU allows.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -47,7 +47,18 @@ if [ -d "$data/face/test" ]; then
         measure gan gan/results/report-seed$seed.json dcgan-report-seed$seed --preset report --epochs 3 --seed $seed
     done
     measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 14
+    for deviation in 0.005 0.02 0.08; do  # what the first weights matter
+        measure gan gan/results/ablation/deviation-$deviation.json dcgan-deviation-$deviation --width 32 --epochs 2 --deviation $deviation
+    done
 fi
+
+# ablation CARD OPTIONS...: one thing left out, of stage 1 alone (source-), or of all stages on a schedule a sixth as long
+ablation() {
+    local card="$1" stages="--source-steps 1000 --adversarial-steps 500 --self-training-steps 1500 --ramp 0.1"
+    shift
+    case "$card" in source*) stages="--method adda --source-steps 1000 --adversarial-steps 0" ;; esac
+    measure adda adda/results/ablation/$card-$source-$target.json ablation-$card-$source $domains $stages "$@"
+}
 
 for source in mnistm svhn; do
     if [ $source = mnistm ]; then target=svhn; else target=mnistm; fi
@@ -68,5 +79,13 @@ for source in mnistm svhn; do
         measure dann dann/results/dann-$source-$target-seed$seed.json dann-$source-seed$seed $domains --seed $seed
         measure adda adda/results/adda-st-$source-$target-seed$seed.json adda-st-$source-seed$seed $domains --seed $seed
     done
+    ablation source
+    ablation source-no-normalise --no-normalise
+    ablation source-no-invert --no-invert
+    ablation whole
+    ablation no-normalise --no-normalise
+    ablation no-invert --no-invert
+    ablation no-adversary --adversarial-steps 0
+    ablation no-self-training --method adda --self-training-steps 0
 done
 "$python" -m scripts.report --write

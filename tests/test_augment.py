@@ -12,11 +12,11 @@ def generator(seed=0):
 
 @pytest.mark.parametrize("images", [torch.rand(8, 3, 28, 28), torch.zeros(4, 3, 28, 28)])
 def test_strong_is_reproducible_and_finite(images):
-    first = augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, generator())
+    first = augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, True, generator())
     assert first.shape == images.shape and torch.isfinite(first).all()
-    assert torch.equal(first, augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, generator()))
+    assert torch.equal(first, augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, True, generator()))
     if images.any():
-        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, generator(1)))
+        assert not torch.equal(first, augment.strong(images, (0.8, 1.2), (-0.1, 0.1), 0.5, 0.5, 0.5, True, generator(1)))
 
 
 def test_affine_without_range_is_the_identity():
@@ -60,9 +60,17 @@ def test_inversion_keeps_the_digit():
     """Recolouring maps a two-valued image to a two-valued image: strokes stay strokes."""
     images = torch.zeros(64, 3, 8, 8)
     images[:, :, :, 4:] = 1
-    out = augment.recolour(images, generator())
+    out = augment.recolour(images, True, generator())
     assert torch.allclose(out[..., :4], out[..., :1]) and torch.allclose(out[..., 4:], out[..., 4:5])
     assert 0.2 < (out[:, 0, 0, 0] > out[:, 0, 0, 7]).float().mean() < 0.8
+
+
+def test_without_inversion_dark_stays_dark():
+    images = torch.zeros(2000, 3, 4, 4)
+    images[:, :, :, 2:] = 1
+    out = augment.recolour(images, False, generator())
+    assert (out[..., 0] < out[..., 3]).float().mean() > 0.995  # a total near zero leaves a channel flat, at the worst
+    assert not torch.equal(out, images)
 
 
 def test_stroke_gets_thicker_or_thinner():
