@@ -30,6 +30,7 @@ measure() {
     local package="$1" card="$2" run="$runs/$3"
     shift 3
     [ -e "${card%.*}.json" ] && return
+    mkdir -p "$(dirname "$card")"
     train "$package" "$run" "$@"
     case "$package" in
         gan | acgan) set -- scripts.evaluate_faces ;;
