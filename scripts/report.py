@@ -217,9 +217,9 @@ def page(text: str, folder: Path) -> str:
             return found[0]
         return f'src="data:{mimetypes.guess_type(path)[0]};base64,{base64.b64encode(path.read_bytes()).decode()}"'
 
-    body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(text, extensions=["tables"]))
+    body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(text, extensions=["tables", "toc"]))
     style = "body{max-width:60em;margin:2em auto;font-family:sans-serif}td,th{padding:.2em .6em;border-bottom:1px solid #ccc;" \
-            "text-align:left}table{border-collapse:collapse;font-size:85%}img{max-width:48%}"
+            "text-align:left}table{border-collapse:collapse;font-size:85%;margin:1em 0}img{max-width:100%}"
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title><style>{style}</style>{body}</html>\n'
 
 
