@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS]
-# Trains and measures what has no card yet, one run after the other (about fourteen hours on two cores), and continues the run that
+# Trains and measures what has no card yet, one run after the other (about twelve hours on two cores), and continues the run that
 # was stopped. EPOCHS=50 gives the report's recipe its full length, as a GPU allows.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -53,9 +53,9 @@ if [ -d "$data/face/test" ]; then
     done
 fi
 
-# ablation CARD OPTIONS...: one thing left out, of stage 1 alone (source-), or of all stages on a schedule a sixth as long
+# ablation CARD OPTIONS...: one thing left out, of stage 1 alone (source-), or of all stages on a schedule an eighth as long
 ablation() {
-    local card="$1" stages="--source-steps 1000 --adversarial-steps 500 --self-training-steps 1500 --ramp 0.1"
+    local card="$1" stages="--source-steps 1000 --adversarial-steps 500 --self-training-steps 1000 --ramp 0.1"
     shift
     case "$card" in source*) stages="--method adda --source-steps 1000 --adversarial-steps 0" ;; esac
     measure adda adda/results/ablation/$card-$source-$target.json ablation-$card-$source $domains $stages "$@"
