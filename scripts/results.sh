@@ -48,7 +48,7 @@ if [ -d "$data/face/test" ]; then
         measure gan gan/results/report-seed$seed.json dcgan-report-seed$seed --preset report --epochs 3 --seed $seed
     done
     measure acgan acgan/weights/acgan-smiling.safetensors acgan --epochs 14
-    for deviation in 0.02 0.08; do  # what the first weights matter
+    for deviation in 0.02 0.08; do  # how much the first weights matter
         measure gan gan/results/ablation/deviation-$deviation.json dcgan-deviation-$deviation --width 32 --epochs 1 --deviation $deviation
     done
 fi
