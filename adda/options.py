@@ -19,6 +19,7 @@ PRESETS = ("default", "report")
 class Options(Views):
     """The released runs, MNIST-M → SVHN; `preset` knows where the other direction differs."""
 
+    invert: bool = option(False, "dark may become light, in all channels or in one; without it colours are mixed only")
     method: str = option("adda+st", "ADDA, or ADDA and then self-training", METHODS)
     source: str = option("mnistm", "domain with labels", DOMAINS)
     target: str = option("svhn", "domain to be classified", DOMAINS)
@@ -39,6 +40,7 @@ class Options(Views):
     threshold: float = option(0.9, "a target image is learned where the teacher's confidence exceeds this share of the source's")
     ramp: float = option(0.5, "share of stage 3 over which the target's loss grows to full weight")
     balance: float = option(0.01, "weight of the term that keeps every class predicted on the target")
+    fade: bool = option(True, "that weight falls as the target's loss grows, and is gone when it has its full weight")
     balanced: bool = option(True, "every class equally often in a source batch: the source's class prior is not the target's")
     ema: float = option(0.998, "decay of the averaged weights: teacher and result; 0 takes the last weights")
     adabn: bool = option(True, "BatchNorm statistics of each released network from unlabelled images of its domain (AdaBN)")
@@ -57,7 +59,7 @@ def preset(name: str, method: str, source: str, target: str) -> Options:
             options, network="report", epochs=50, lr=1e-4, cosine=False, encoder_lr=1e-4, discriminator_lr=1e-4, conditional=False,
             augment="none", balanced=False, ema=0.0, adabn=False)
     if source == "svhn":  # its encoder knows more than it needs for drawn digits, and bears larger steps
-        changes: dict[str, Any] = {**TOWARDS_MNISTM, "encoder_lr": 5e-4, "discriminator_lr": 4e-3}
+        changes: dict[str, Any] = {**TOWARDS_MNISTM, "invert": True, "fade": False, "encoder_lr": 5e-4, "discriminator_lr": 4e-3}
         return dataclasses.replace(options, **changes)
     return options
 

@@ -147,6 +147,7 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
     for step in run.steps(lambda: save_state(**parts)):
         seed_step(generator, options.seed, step)
         progress = (step - begin) / options.self_training_steps
+        weight = ramp(progress, options.ramp)
         set_rate(optimiser, options, step - begin, progress)
         student.train()
         teacher.network.train()  # with its batch's own statistics: the student's alternate between the domains
@@ -159,7 +160,9 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
             sure = losses.confident(teacher_logits, source_logits, options.threshold)
             source_loss = class_loss(source_logits, data.labels[index])
             target_loss = losses.self_training_loss(target_logits, teacher_logits, sure)
-            loss = source_loss + ramp(progress, options.ramp) * target_loss + options.balance * imbalance(target_logits)
+            # uniform classes are a guess at the target's: where it fades, it has done its part when their own labels have come
+            balance = options.balance * (1 - weight if options.fade else 1)
+            loss = source_loss + weight * target_loss + balance * imbalance(target_logits)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

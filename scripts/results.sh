@@ -53,11 +53,12 @@ if [ -d "$data/face/test" ]; then
     done
 fi
 
-# ablation CARD OPTIONS...: one thing left out, of stage 1 alone (source-), or of all stages on a schedule an eighth as long
+# ablation CARD OPTIONS...: one thing left out, of stage 1 alone (source-), or of all stages on a schedule an eighth as long;
+# of a whole that inverts colours, and whose balance does not fade, in both directions
 ablation() {
-    local card="$1" stages="--source-steps 1000 --adversarial-steps 500 --self-training-steps 1000 --ramp 0.1"
+    local card="$1" stages="--invert --no-fade --source-steps 1000 --adversarial-steps 500 --self-training-steps 1000 --ramp 0.1"
     shift
-    case "$card" in source*) stages="--method adda --source-steps 1000 --adversarial-steps 0" ;; esac
+    case "$card" in source*) stages="--invert --method adda --source-steps 1000 --adversarial-steps 0" ;; esac
     measure adda adda/results/ablation/$card-$source-$target.json ablation-$card-$source $domains $stages "$@"
 }
 
@@ -80,6 +81,13 @@ for source in mnistm svhn; do
         measure dann dann/results/dann-$source-$target-seed$seed.json dann-$source-seed$seed $domains --seed $seed
         measure adda adda/results/adda-st-$source-$target-seed$seed.json adda-st-$source-seed$seed $domains --seed $seed
     done
+    if [ $source = mnistm ]; then  # the whole schedule with what only the other direction has
+        for seed in 0 1 2; do
+            measure adda adda/results/ablation/inverted-$source-$target-seed$seed.json inverted-$source-seed$seed $domains \
+                --invert --no-fade --seed $seed
+        done
+        measure adda adda/results/ablation/no-fade-$source-$target.json no-fade-$source $domains --no-fade
+    fi
     ablation source
     ablation source-no-normalise --no-normalise
     ablation source-no-invert --no-invert

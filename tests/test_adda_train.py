@@ -179,9 +179,21 @@ def test_target_labels_are_unreachable(root, tmp_path, whole):
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"threshold": 0.0}, {"encoder_lr": 1e-2}, {"balance": 0.0},
-                                     {"normalise": False}, {"invert": False}])
+                                     {"normalise": False}, {"invert": True}, {"fade": False}])
 def test_options_matter(changes, root, tmp_path, whole):
     assert not same(whole[0], fit(tiny(**changes), root, open_run(tmp_path / "run", 18)))
+
+
+@pytest.mark.parametrize("fade", [True, False])
+def test_a_balance_that_fades_is_gone_when_the_targets_loss_has_its_full_weight(fade, root, tmp_path, monkeypatch):
+    results = []
+    for strength in (0, 1000):
+        calls = iter(range(6))
+        monkeypatch.setattr(method, "imbalance", lambda logits, calls=calls, strength=strength: (
+            logits.float() ** 2).mean() * (strength if next(calls) >= 3 else 1))
+        options = tiny(fade=fade, ramp=0.5)
+        results.append(fit(options, root, open_run(tmp_path / f"run-{strength}", 18)))
+    assert same(*results) == fade
 
 
 def test_every_checkpoint_is_kept_with_what_can_be_said_without_labels(root, tmp_path, monkeypatch):
