@@ -40,7 +40,7 @@ class Options(Views):
     threshold: float = option(0.9, "a target image is learned where the teacher's confidence exceeds this share of the source's")
     ramp: float = option(0.5, "share of stage 3 over which the target's loss grows to full weight")
     balance: float = option(0.01, "weight of the term that keeps every class predicted on the target")
-    fade: bool = option(True, "that weight falls as the target's loss grows, and is gone when it has its full weight")
+    fade: bool = option(True, "the balance term goes as the target's loss comes, and is gone when that has its full weight")
     balanced: bool = option(True, "every class equally often in a source batch: the source's class prior is not the target's")
     ema: float = option(0.998, "decay of the averaged weights: teacher and result; 0 takes the last weights")
     adabn: bool = option(True, "BatchNorm statistics of each released network from unlabelled images of its domain (AdaBN)")
