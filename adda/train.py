@@ -147,7 +147,7 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
     for step in run.steps(lambda: save_state(**parts)):
         seed_step(generator, options.seed, step)
         progress = (step - begin) / options.self_training_steps
-        weight = ramp(progress, options.ramp)
+        target_weight = ramp(progress, options.ramp)
         set_rate(optimiser, options, step - begin, progress)
         student.train()
         teacher.network.train()  # with its batch's own statistics: the student's alternate between the domains
@@ -160,9 +160,9 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
             sure = losses.confident(teacher_logits, source_logits, options.threshold)
             source_loss = class_loss(source_logits, data.labels[index])
             target_loss = losses.self_training_loss(target_logits, teacher_logits, sure)
-            # uniform classes are a guess at the target's: where it fades, it has done its part when their own labels have come
-            balance = options.balance * (1 - weight if options.fade else 1)
-            loss = source_loss + weight * target_loss + balance * imbalance(target_logits)
+            # that the target's classes are uniform is a guess, to be dropped where the teacher's classes count instead
+            balance = options.balance * (1 - target_weight if options.fade else 1)
+            loss = source_loss + target_weight * target_loss + balance * imbalance(target_logits)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
