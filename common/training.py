@@ -38,8 +38,12 @@ def arguments(program: str, description: str | None, options: type, presets: tup
 
 def resumed(args: argparse.Namespace, defaults: T) -> T:
     """The options of the run that --resume names; its preset and precision go into `args`, since a run that went on in another
-    precision would not be the same run. InputError where the command line asks for other options."""
+    precision would not be the same run. InputError where the command line asks for other options, and where the folder lacks
+    one: the run was started by code without it, and today's default may be another run."""
     before = runs.read_options(args.resume)
+    if lacking := [field.name for field in dataclasses.fields(defaults) if field.name not in before]:  # type: ignore[arg-type]
+        raise InputError(f"{args.resume / 'options.json'} is from another version, which had no {', '.join(lacking)}; "
+                         "finish the run with that version, or start it again")
     options = replace(defaults, before)
     given = options_from(args, options)
     if changed := runs.differences(dataclasses.asdict(options), dataclasses.asdict(given)):  # type: ignore[call-overload]

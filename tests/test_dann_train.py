@@ -116,6 +116,10 @@ def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_pa
     for arguments, says in ((["--resume", folder, "--lr", "0.5"], "lr 0.001 -> 0.5"), ([*settings, "--run", folder], "--resume")):
         result = call("dann.train", *arguments, code=2)
         assert result.stderr.count("\n") == 1 and says in result.stderr
+    options = json.loads((folder / "options.json").read_text())
+    del options["balance"]
+    (folder / "options.json").write_text(json.dumps(options))
+    assert "had no balance" in call("dann.train", "--data", root, "--resume", folder, code=2).stderr
     call("dann.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
          tmp_path / "tsne.png", "--device", "cpu")
     assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))
