@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
 
 from common.cli import InputError
 from common.domains import DOMAINS, pair
@@ -51,16 +50,14 @@ class Options(Views):
 def preset(name: str, method: str, source: str, target: str) -> Options:
     """`report` is the original's recipe (report, section 6), with the batch and the length of its other problems where it names
     none; `default` is ours."""
-    # fewer from SVHN to save time; more was not tried
-    steps = 0 if method == "adda" else 10_000 if source == "svhn" else Options.self_training_steps
+    steps = 0 if method == "adda" else Options.self_training_steps
     options = Options(method=method, source=source, target=target, self_training_steps=steps)
     if name == "report":
         return dataclasses.replace(
             options, network="report", epochs=50, lr=1e-4, cosine=False, encoder_lr=1e-4, discriminator_lr=1e-4, conditional=False,
             augment="none", balanced=False, ema=0.0, adabn=False)
     if source == "svhn":  # its encoder knows more than it needs for drawn digits, and bears larger steps
-        changes: dict[str, Any] = {**TOWARDS_MNISTM, "invert": True, "fade": False, "encoder_lr": 5e-4, "discriminator_lr": 4e-3}
-        return dataclasses.replace(options, **changes)
+        return dataclasses.replace(options, encoder_lr=5e-4, discriminator_lr=4e-3, **TOWARDS_MNISTM)
     return options
 
 
