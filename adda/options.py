@@ -18,7 +18,7 @@ PRESETS = ("default", "report")
 class Options(Views):
     """The released runs, MNIST-M → SVHN; `preset` knows where the other direction differs."""
 
-    invert: bool = option(False, "dark may become light, in all channels or in one; without it colours are mixed only")
+    invert: bool = option(False, "dark may become light, in all channels or in one; off: the teacher sees no such images")
     method: str = option("adda+st", "ADDA, or ADDA and then self-training", METHODS)
     source: str = option("mnistm", "domain with labels", DOMAINS)
     target: str = option("svhn", "domain to be classified", DOMAINS)
