@@ -160,7 +160,7 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
             sure = losses.confident(teacher_logits, source_logits, options.threshold)
             source_loss = class_loss(source_logits, data.labels[index])
             target_loss = losses.self_training_loss(target_logits, teacher_logits, sure)
-            # that the target's classes are uniform is a guess, to be dropped where the teacher's classes count instead
+            # its guess, that the target's classes are equally frequent, gives way to the classes that the teacher names
             balance = options.balance * (1 - target_weight if options.fade else 1)
             loss = source_loss + target_weight * target_loss + balance * imbalance(target_logits)
         optimiser.zero_grad()

@@ -82,15 +82,16 @@ for source in mnistm svhn; do
         measure adda adda/results/adda-st-$source-$target-seed$seed.json adda-st-$source-seed$seed $domains --seed $seed
     done
     # the whole of it with inverted colours and a balance that does not fade, towards MNIST-M in fewer steps
-    if [ $source = mnistm ]; then fewer=""; else fewer="--self-training-steps 10000"; fi
+    fewer="--self-training-steps 10000"
+    if [ $source = mnistm ]; then
+        fewer=""
+        measure adda adda/results/ablation/no-fade-$source-$target.json no-fade-$source $domains --no-fade
+    fi
     for seed in 0 1 2; do
         measure adda adda/results/ablation/inverted-$source-$target-seed$seed.json inverted-$source-seed$seed $domains \
             --invert --no-fade $fewer --seed $seed
     done
-    measure adda adda/results/ablation/inverted-adda-$source-$target.json inverted-adda-$source --method adda --invert $domains
-    if [ $source = mnistm ]; then
-        measure adda adda/results/ablation/no-fade-$source-$target.json no-fade-$source $domains --no-fade
-    fi
+    measure adda adda/results/ablation/inverted-adda-$source-$target.json inverted-adda-$source $domains --method adda --invert
     ablation source
     ablation source-no-normalise --no-normalise
     ablation source-no-invert --no-invert
