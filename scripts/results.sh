@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS]
-# Trains and measures what has no card yet, one run after the other (about sixteen hours on two cores), and continues the run that
+# Trains and measures what has no card yet, one run after the other (about fourteen hours on two cores), and continues the run that
 # was stopped. EPOCHS=50 gives the report's recipe its full length, as a GPU allows.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
