@@ -44,7 +44,7 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
 def self_training_step(network: Classifier, options: adda.options.Options, device: torch.device,
                        precision: str) -> Callable[[Tensor, Tensor, Tensor], None]:
     """Self-training: the passes of student and teacher, both begun from `network`, and the optimiser, on given batches."""
-    student, teacher = network.train(), copy.deepcopy(network).train()
+    student, teacher = copy.deepcopy(network).train(), copy.deepcopy(network).train()
     optimiser = torch.optim.Adam(student.parameters(), options.lr, fused=True)
 
     def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
