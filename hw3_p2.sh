@@ -1,7 +1,7 @@
-#!/bin/bash
+#!/bin/sh
 # 10 pairs of the released ACGAN, smiling and not, OUT_DIR/fig2_2.jpg: bash hw3_p2.sh OUT_DIR
-here="${BASH_SOURCE[0]%/*}"
-[ "$here" = "${BASH_SOURCE[0]}" ] && here=.
-python="$here/.venv/bin/python"
+here=$(readlink -f -- "${BASH_SOURCE:-$0}")  # bash tells only BASH_SOURCE what it found on PATH
+here=${here%/*}
+python=$here/.venv/bin/python
 [ -x "$python" ] || python=python3
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m acgan.generate --figure "$@"
+exec "$python" -I -S "$here/scripts/start.py" acgan.generate --figure "$@"

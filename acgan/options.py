@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from common import adversary
 from common.adversary import REPORT, Game
 from common.cli import InputError
 from common.options import flags, option, options_from
@@ -17,15 +16,18 @@ PRESETS = ("default", "report")
 class Options(Game):
     """The released run."""
 
-    d_width: int = option(32, "channels of the discriminator's first stage; half the generator's: twice as many steps")
+    d_width: int = option(32, "channels of the discriminator's first stage; half the generator's: twice as many steps",
+                         least=0, most=512)
     attribute: str = option("Smiling", "what the generator is told: a column of the faces' table")
-    class_weight: float = option(1.0, "of the class loss for the generator")
-    pair_weight: float = option(1.0, "of the difference between the two faces of one noise; 0: none are made in training")
+    class_weight: float = option(1.0, "of the class loss for the generator", least=0, most=1000)
+    pair_weight: float = option(1.0, "of the difference between the two faces of one noise; 0: none are made in training",
+                                least=0, most=1000)
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
     apart: str = option("Male", "what the class shall say nothing of, another column, or '': balanced too, and named by D")
-    apart_weight: float = option(3.0, "of the difference within a pair in what D says of that column")
-    strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1")
+    apart_weight: float = option(3.0, "of the difference within a pair in what D says of that column", least=0, most=1000)
+    strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1",
+                             least=-100, most=100)
 
 
 def preset(name: str) -> Options:
@@ -37,21 +39,15 @@ def preset(name: str) -> Options:
 
 def chosen(args: argparse.Namespace) -> Options:
     """The preset that the command line names, with what else it gives in its place."""
-    return options_from(args, preset(args.preset))
+    options = options_from(args, preset(args.preset))
+    if options.pair_weight and (options.batch % 2 or not options.balanced):
+        raise InputError("--pair-weight needs --balanced and an even --batch: half of the faces are of each class")
+    return options
 
 
 def columns(options: Options) -> list[str]:
     """The attributes that training reads: the class, and what it is kept apart from."""
     return [options.attribute] + ([options.apart] if options.apart not in ("", options.attribute) else [])
-
-
-def check(options: Options) -> None:
-    """InputError for options that cannot train."""
-    adversary.check(options)
-    if min(options.class_weight, options.pair_weight, options.apart_weight) < 0:
-        raise InputError("--class-weight, --pair-weight and --apart-weight cannot be negative")
-    if options.pair_weight and (options.batch % 2 or not options.balanced):
-        raise InputError("--pair-weight needs --balanced and an even --batch: half of the faces are of each class")
 
 
 def command(name: str, options: Options) -> str:

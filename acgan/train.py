@@ -7,57 +7,56 @@ be any folder of images with a CSV of attributes beside it.
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from acgan.losses import class_accuracy, class_loss, pair_loss
 from acgan.models import NOISE, Discriminator, Generator, noise
-from acgan.options import PRESETS, Options, check, chosen, columns, command
+from acgan.options import PRESETS, Options, chosen, columns, command
 from common import training
 from common.adversary import adam, certainty, discriminator_loss, generator_loss, won
 from common.batches import Balanced, Shuffled
-from common.cli import InputError, run_main
-from common.device import autocast, choose_device, choose_precision, place, seed_step
+from common.cli import run_main
+from common.device import autocast, place
 from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
-from common.figures import draw_losses, grid, read_curve, save_picture
-from common.runs import Run
-from common.weights import load_state, save_state
+from common.figures import curve, draw_losses, grid, save_picture
+from common.files import make_folder
+from common.runs import Run, read_records
+from common.streams import key, send, stream
 
 
 def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
     """The method. `faces` are uint8 (N, 3, 64, 64), `attributes` int64 (N, K), on the device: the first is the class, and where
     faces are balanced, every combination comes equally often. Returns the generator to be released."""
-    torch.manual_seed(options.seed)
-    draws = torch.Generator(device)
+    torch.manual_seed(key(options.seed, "first weights"))
     generator = place(Generator(options.width, options.deviation), device)
     discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1], options.deviation), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
-    load_state(run.state, **parts)
+    run.restore(parts)
     combination = (attributes << torch.arange(attributes.shape[1], device=device)).sum(1)
-    batches = (Balanced(combination, options.batch, options.seed) if options.balanced
-               else Shuffled(len(faces), options.batch, options.seed))
+    batches = (Balanced(combination, options.batch, options.seed, "batches") if options.balanced
+               else Shuffled(len(faces), options.batch, options.seed, "batches", device))
     per_epoch = len(faces) // options.batch
 
-    def seen(faces: Tensor) -> Tensor:
-        return disturb(faces, draws) if options.disturb else faces
+    for step in run.steps(parts):
+        draws = stream(options.seed, "noise and views", step)
 
-    for step in run.steps(lambda: save_state(**parts)):
-        seed_step(draws, options.seed, step)
-        index = batches(step).to(device)
+        def seen(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
+            return disturb(faces, draws) if options.disturb else faces
+
+        index = batches(step)
         real, real_attributes = to_faces(faces[index]), attributes[index]
         real = flip(real, draws) if options.flip else real
         if options.pair_weight:
             # each noise vector with either class, half of the faces each, as among the real ones
-            z = torch.randn(len(real) // 2, NOISE, generator=draws, device=device).repeat(2, 1)
+            z = send(torch.randn(len(real) // 2, NOISE, generator=draws), device).repeat(2, 1)
             c = torch.arange(2, device=device).repeat_interleave(len(real) // 2)
         else:
-            z = torch.randn(len(real), NOISE, generator=draws, device=device)
+            z = send(torch.randn(len(real), NOISE, generator=draws), device)
             # the classes to make are those of the real faces, so that their frequencies tell nothing
             c = real_attributes[:, 0]
 
@@ -98,7 +97,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             if warning := won(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % per_epoch == 0:
-            show(final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
+            run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
     return final_network(averaged.network, 2000)
 
 
@@ -134,32 +133,23 @@ def pairs(generator: Generator, z: Tensor, strength: float) -> Tensor:
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
     """samples/epoch_001.png: 10 pairs of the same noise each time; and the loss curves."""
-    (run.folder / "samples").mkdir(exist_ok=True)
+    make_folder(run.folder / "samples")
     picture = grid(pairs(generator, noise(10, options.seed), options.strength).flatten(0, 1), 10)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)
-    draw_losses(run.folder / "losses.png", read_curve(run.folder), "ACGAN")
+    draw_losses(run.folder / "losses.png", curve(read_records(run.folder)), "ACGAN")
 
 
 def main() -> None:
-    args = training.arguments("acgan.train", __doc__, Options, PRESETS).parse_args()
-    options = training.resumed(args, Options()) if args.resume else chosen(args)
-    check(options)
-    device = choose_device(args.device)
-    precision = choose_precision(args.precision, device)
-    faces = read_faces(args.data, "train", columns(options))
-    if len(faces.images) < options.batch:
-        raise InputError(f"{args.data} holds {len(faces.images)} faces, less than a batch of {options.batch}; lower --batch")
-    steps = options.epochs * (len(faces.images) // options.batch)
-
-    written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
-    if args.dry_run:
-        training.show_plan(written, Generator(options.width), len(faces.images), 0, device)
+    setting = training.setting(training.arguments("acgan.train", __doc__, Options, PRESETS), Options, chosen)
+    options, device = setting.options, setting.device
+    faces = read_faces(setting.args.data, "train", columns(options))
+    if setting.args.dry_run:
+        training.show_plan(training.written(setting, faces.hashes), Generator(options.width), len(faces.images), 0, device)
         return
-    card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
-            "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("acgan.train", "scripts.evaluate_faces --weights", f"{options.attribute}-{args.preset}", args, written,
-                       steps, card, device,
-                       lambda run: train(options, faces.images.to(device), faces.attributes.to(device), run, device, precision))
+    training.carry_out(
+        setting, name=f"{options.attribute}-{setting.preset}", steps=options.epochs * (len(faces.images) // options.batch),
+        data=faces.hashes, command=command(setting.preset, options), measure="scripts.evaluate_faces --weights",
+        train=lambda run: train(options, faces.images.to(device), faces.attributes.to(device), run, device, setting.precision))
 
 
 if __name__ == "__main__":

@@ -57,9 +57,12 @@ class Discriminator(nn.Module):
 class Grey(nn.Module):
     """(N, 3, H, W) in [0, 1] → (N, 1, H, W) in [-1, 1], with the luma weights of ITU-R 601."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor([0.2989, 0.5870, 0.1140]).view(1, 3, 1, 1), persistent=False)
+
     def forward(self, images: Tensor) -> Tensor:
-        weights = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        return (images * weights).sum(1, keepdim=True) * 2 - 1
+        return (images * self.weights).sum(1, keepdim=True) * 2 - 1
 
 
 def report_networks() -> tuple[Classifier, Discriminator]:

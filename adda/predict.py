@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from adda.models import Adapted, build
+from adda.options import Options
 from common import predict
 from common.cli import run_main
 from common.domains import other
@@ -28,16 +29,15 @@ def released(target: str) -> Path:
 
 def load_network(weights: Path, device: torch.device) -> tuple[Adapted, dict[str, Any]]:
     """The networks of a weights file in evaluation mode, and its card."""
-    state, card = load_weights(weights)
-    network = empty(card["options"])
+    state, options, card = load_weights(weights, "adda.train", Options, "network", "width", "normalise")
+    network = empty(options)
     load_into(network, state, weights)
     return network.eval().to(device), card
 
 
-def empty(options: dict[str, Any]) -> Adapted:
-    """The networks that a card's options name, with random weights."""
-    # cards written before `normalise` was an option hold networks that do
-    source, _ = build(options["network"], options["width"], normalise=options.get("normalise", True))
+def empty(options: Options) -> Adapted:
+    """The networks that these options name, with random weights."""
+    source, _ = build(options.network, options.width, normalise=options.normalise)
     return Adapted(source, copy.deepcopy(source))
 
 

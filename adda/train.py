@@ -11,34 +11,41 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 
 import torch
+from torch import Tensor
 
 from adda import losses
 from adda.models import Adapted, Classifier, Discriminator, build
-from adda.options import PRESETS, Options, check, chosen, command
+from adda.options import PRESETS, Options, chosen, command
 from common import training
 from common.augment import shift
 from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.cli import run_main
-from common.device import autocast, choose_device, choose_precision, seed_step
+from common.device import autocast
 from common.domains import Data
 from common.ema import EMA, estimate_statistics
+from common.files import make_folder
 from common.losses import class_loss, imbalance
 from common.runs import Run
-from common.schedules import ramp, warm_cosine
+from common.schedules import annealed, ramp, warm_cosine
+from common.streams import key, stream
 from common.views import plain, plain_batches, source_view, source_views, target_view
-from common.weights import load_state, save_state, save_tensors
+from common.weights import save_tensors
 
 CHECKPOINT_EVERY = 1000  # steps of self-training
+KEPT = (20, 100, 300)  # steps of stage 2 after which its network is kept too, beside its last
 
 
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
     """The method, stage by stage. Returns the networks to be released."""
-    torch.manual_seed(options.seed)
+    torch.manual_seed(key(options.seed, "first weights"))
     network, discriminator = build(options.network, options.width, options.conditional, options.normalise)
     source = train_source(network.to(device), options, data, run, device, precision)
+    if options.method == "target-only":
+        return Adapted(source, copy.deepcopy(source))
     adapted = adapt(source, discriminator.to(device), options, data, run, device, precision)
     if options.method == "adda":
         return adapted
@@ -49,22 +56,21 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
     """Stage 1 (equation 1): M_s and C on labelled source images, varied. Returns them averaged, in evaluation mode."""
     end = options.source_steps
     if run.first_step > end:
-        load_state(run.state, source=network)
+        run.restore({"source": network})
         return network.eval()
-    generator = torch.Generator(device)
     averaged = EMA(network, options.ema)
-    optimiser = torch.optim.Adam(network.parameters(), options.lr, fused=True)
+    optimiser = optimiser_of(network, options)
     parts = {"network": network, "averaged": averaged.network, "optimiser": optimiser}
-    load_state(run.state, **parts)
-    batches = source_batches(options, data, options.batch)
+    run.restore(parts)
+    batches = source_batches(options, data, options.batch, device)
 
-    for step in run.steps(lambda: save_state(**parts), end):
-        seed_step(generator, options.seed, step)
+    for step in run.steps(parts, end):
+        draws = stream(options.seed, "views", step)
         set_rate(optimiser, options, step, step / end)
         network.train()
-        index = batches(step).to(device)
+        index = batches(step)
         with autocast(device, precision):
-            loss = class_loss(network(source_view(data.images[index], options, generator)), data.labels[index])
+            loss = class_loss(network(source_view(data.images[index], options, draws)), data.labels[index])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -72,8 +78,8 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
 
         if run.log_due(step):
             views = source_views(data.images[:2000], options, options.seed)
-            held_out = accuracy(with_statistics(averaged.network, views, options), data.held_images, data.held_labels)
-            run.log(step + 1, len(index), {"class loss": loss.item(), "held-out": held_out})
+            run.log(step + 1, len(index), {"class loss": loss.item(),
+                                           **held_out_accuracy(with_statistics(averaged.network, views, options), data)})
     # its statistics are those of varied images, which is what it is shown in stage 2
     return with_statistics(averaged.network, source_views(data.images[:10_000], options, options.seed), options)
 
@@ -86,43 +92,50 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
     source.requires_grad_(False).eval()
     target = copy.deepcopy(source)
     if run.first_step > end:
-        load_state(run.state, target=target)
+        run.restore({"target": target})
         return Adapted(source, target.eval())
-    generator = torch.Generator(device)
     averaged = EMA(target, options.ema)
     target.encoder.requires_grad_(True)
-    encoder_optimiser = torch.optim.Adam(target.encoder.parameters(), options.encoder_lr, (0.5, 0.9), fused=True)
-    discriminator_optimiser = torch.optim.Adam(discriminator.parameters(), options.discriminator_lr, (0.5, 0.9), fused=True)
+    encoder_optimiser = torch.optim.Adam(target.encoder.parameters(), options.encoder_lr, options.betas,
+                                         weight_decay=options.weight_decay, fused=True)
+    discriminator_optimiser = torch.optim.Adam(discriminator.parameters(), options.discriminator_lr, options.betas,
+                                               weight_decay=options.weight_decay, fused=True)
     parts = {"source": source, "target": target, "averaged": averaged.network, "discriminator": discriminator,
              "encoder_optimiser": encoder_optimiser, "discriminator_optimiser": discriminator_optimiser}
-    load_state(run.state_after(begin), **parts)
-    batches, unlabelled_batches = source_batches(options, data, options.batch), target_batches(options, data)
+    run.restore(parts, begin)
+    batches, unlabelled_batches = source_batches(options, data, options.batch, device), target_batches(options, data, device)
 
-    for step in run.steps(lambda: save_state(**parts), end):
-        seed_step(generator, options.seed, step)
+    for step in run.steps(parts, end):
+        draws = stream(options.seed, "views", step)
         target.encoder.train()
-        source_images = source_view(data.images[batches(step).to(device)], options, generator)
-        target_images = target_view(data.unlabelled[unlabelled_batches(step).to(device)], options, generator)
+        source_images = source_view(data.images[batches(step)], options, draws)
+        target_images = target_view(data.unlabelled[unlabelled_batches(step)], options, draws)
+
+        # D, on features that it cannot change
+        with torch.no_grad(), autocast(device, precision):
+            source_features, target_features = source.features(source_images), target.features(target_images)
         with autocast(device, precision):
-            source_features = source.features(source_images)
-            source_logits = source.classifier(source_features)
-            target_features = target.features(target_images)
-            target_logits = target.classifier(target_features)
-            # both domains in one batch: BatchNorm over one domain alone would hide what tells it from the other
-            d_source, d_target = discriminator(torch.cat([source_features, target_features.detach()]),
-                                               torch.cat([source_logits, target_logits])).split(len(source_images))
+            d_source, d_target = domain_logits(discriminator, source, source_features, target_features, options.joint)
             discriminator_loss = losses.discriminator_loss(d_source, d_target)
         discriminator_optimiser.zero_grad()
         discriminator_loss.backward()
         discriminator_optimiser.step()
 
+        # M_t, against the D that has just learned
+        discriminator.requires_grad_(False)
         with autocast(device, precision):
-            encoder_loss = losses.encoder_loss(discriminator(target_features, target_logits))
+            target_features = target.features(target_images)
+            _, d_target = domain_logits(discriminator, source, source_features, target_features, options.joint)
+            encoder_loss = losses.encoder_loss(d_target)
         encoder_optimiser.zero_grad()
         encoder_loss.backward()
         encoder_optimiser.step()
+        discriminator.requires_grad_(True)
         averaged.update(target, step - begin)
 
+        done = step + 1 - begin
+        if done in KEPT or step + 1 == end:
+            keep(Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:2000]), options)), run, step + 1)
         if run.log_due(step):
             run.log(step + 1, 2 * len(source_images), {
                 "discriminator loss": discriminator_loss.item(), "encoder loss": encoder_loss.item(),
@@ -130,33 +143,44 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
     return Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:10_000]), options))
 
 
+def domain_logits(discriminator: Discriminator, classifier: Classifier, source: Tensor, target: Tensor, joint: bool
+                  ) -> tuple[Tensor, Tensor]:
+    """D's logits (N, 2) and (M, 2) of source features (N, D) and target features (M, D), each domain in a batch of its own, or both
+    in one. D's step and the encoder's both ask here, since BatchNorm in D must see batches of one kind: taught on both domains
+    together, and asked about the target by itself, it would subtract the very difference that the encoder is to reduce."""
+    if joint:
+        both = torch.cat([source, target])
+        d_source, d_target = discriminator(both, classifier.classifier(both)).split([len(source), len(target)])
+        return d_source, d_target
+    return discriminator(source, classifier.classifier(source)), discriminator(target, classifier.classifier(target))
+
+
 def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
     """Stage 3: the student starts from M_t and C, and its average is the teacher (Tarvainen & Valpola 2017; French et al. 2018).
     Each step shows it labelled source images and unlabelled target images, in separate forward passes, so that BatchNorm sees
     one domain at a time."""
     begin = options.source_steps + options.adversarial_steps
-    generator = torch.Generator(device)
     student = copy.deepcopy(adapted.target).requires_grad_(True)
     teacher = EMA(student, options.ema)
-    optimiser = torch.optim.Adam(student.parameters(), options.lr, fused=True)
+    optimiser = optimiser_of(student, options)
     parts = {"student": student, "teacher": teacher.network, "optimiser": optimiser, "source": adapted.source,
              "target": adapted.target}
-    load_state(run.state_after(begin), **parts)
-    batches, unlabelled_batches = source_batches(options, data, options.source_batch), target_batches(options, data)
+    run.restore(parts, begin)
+    batches, unlabelled_batches = source_batches(options, data, options.source_batch, device), target_batches(options, data, device)
 
-    for step in run.steps(lambda: save_state(**parts)):
-        seed_step(generator, options.seed, step)
+    for step in run.steps(parts):
+        draws = stream(options.seed, "views", step)
         progress = (step - begin) / options.self_training_steps
         target_weight = ramp(progress, options.ramp)
         set_rate(optimiser, options, step - begin, progress)
         student.train()
         teacher.network.train()  # with its batch's own statistics: the student's alternate between the domains
-        index, images = batches(step).to(device), data.unlabelled[unlabelled_batches(step).to(device)]
+        index, images = batches(step), data.unlabelled[unlabelled_batches(step)]
         with torch.no_grad(), autocast(device, precision):
-            teacher_logits = teacher.network(shift(plain(images), 2, generator))
+            teacher_logits = teacher.network(shift(plain(images), 2, draws))
         with autocast(device, precision):
-            source_logits = student(source_view(data.images[index], options, generator))
-            target_logits = student(target_view(images, options, generator))
+            source_logits = student(source_view(data.images[index], options, draws))
+            target_logits = student(target_view(images, options, draws))
             sure = losses.confident(teacher_logits, source_logits, options.threshold)
             source_loss = class_loss(source_logits, data.labels[index])
             target_loss = losses.self_training_loss(target_logits, teacher_logits, sure)
@@ -188,59 +212,79 @@ def both_domains(network: Classifier, options: Options, data: Data, count: int) 
                    with_statistics(network, plain_batches(data.unlabelled[:count]), options))
 
 
+def keep(adapted: Adapted, run: Run, done: int) -> None:
+    """checkpoints/000020.safetensors: the networks after that many steps of the run, for whoever wants to measure how they came
+    along (`adda.evaluate`)."""
+    make_folder(run.folder / "checkpoints")
+    save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", adapted)
+
+
 def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run, done: int) -> dict[str, float]:
     """Save the teacher as it would be released after `done` steps of self-training; return what can be said of it without any
     label of the target."""
     adapted = both_domains(teacher, options, data, 2000)
-    (run.folder / "checkpoints").mkdir(exist_ok=True)
-    save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", adapted)
+    keep(adapted, run, run.step + 1)
     with torch.inference_mode():
         logits = torch.cat([adapted.target(batch) for batch in plain_batches(data.unlabelled[:2000])])
-    return {"held-out": accuracy(adapted.source, data.held_images, data.held_labels), **losses.monitors(logits, options.threshold)}
+    return {**held_out_accuracy(adapted.source, data), **losses.monitors(logits, options.threshold)}
 
 
-def with_statistics(network: Classifier, batches: list[torch.Tensor], options: Options) -> Classifier:
+def held_out_accuracy(network: Classifier, data: Data) -> dict[str, float]:
+    """Percent of the source's held-out images that the network classifies rightly; nothing where none is held out."""
+    return {"held-out": accuracy(network, data.held_images, data.held_labels)} if len(data.held_images) else {}
+
+
+def with_statistics(network: Classifier, batches: list[Tensor], options: Options) -> Classifier:
     """A copy in evaluation mode, its BatchNorm statistics from those batches (N, 3, H, W) in [0, 1]; no label is involved."""
     return estimate_statistics(network, batches) if options.adabn else copy.deepcopy(network).eval()
 
 
-def source_batches(options: Options, data: Data, batch: int) -> Balanced | Shuffled:
+def source_batches(options: Options, data: Data, batch: int, device: torch.device) -> Balanced | Shuffled:
     """Which labelled images make up the batch of a step."""
-    return Balanced(data.labels, batch, options.seed) if options.balanced else Shuffled(len(data.labels), batch, options.seed)
+    if options.balanced:
+        return Balanced(data.labels, batch, options.seed, "labelled batches")
+    return Shuffled(len(data.labels), batch, options.seed, "labelled batches", device)
 
 
-def target_batches(options: Options, data: Data) -> Shuffled:
+def target_batches(options: Options, data: Data, device: torch.device) -> Shuffled:
     """Which unlabelled images do."""
-    return Shuffled(len(data.unlabelled), options.batch, options.seed + 1)
+    return Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", device)
+
+
+def optimiser_of(network: Classifier, options: Options) -> torch.optim.Optimizer:
+    """Of stages 1 and 3."""
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(network.parameters(), options.lr, momentum=0.9, weight_decay=options.weight_decay, fused=True)
+    return torch.optim.Adam(network.parameters(), options.lr, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, options: Options, step: int, progress: float) -> None:
     """The learning rate of a stage's step."""
+    if options.optimiser == "sgd":
+        rate = annealed(options.lr, math.floor(progress * options.epochs) / options.epochs if options.epochs else progress)
+    else:
+        rate = warm_cosine(options.lr, step, progress)
     for group in optimiser.param_groups:
-        group["lr"] = warm_cosine(options.lr, step, progress) if options.cosine else options.lr
+        group["lr"] = rate
 
 
 def main() -> None:
-    args = training.arguments("adda.train", __doc__, Options, PRESETS).parse_args()
-    options = training.resumed(args, Options()) if args.resume else chosen(args)
-    check(options)
-    device = choose_device(args.device)
-    precision = choose_precision(args.precision, device)
-    data = Data(args.data, options.source, options.target, options.held_out, device)
+    setting = training.setting(training.arguments("adda.train", __doc__, Options, PRESETS), Options, chosen)
+    options, device = setting.options, setting.device
+    labelled, unlabelled = ((options.target, None) if options.method == "target-only" else (options.source, options.target))
+    data = Data(setting.args.data, labelled, unlabelled, options.held_out, device)
     if options.epochs:
-        steps = options.epochs * max(1, len(data.images) // options.batch)
-        options = dataclasses.replace(options, source_steps=steps, adversarial_steps=steps)
-
-    written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
-    if args.dry_run:
+        setting.options = options = dataclasses.replace(
+            options, source_steps=options.epochs * (len(data.images) // options.batch))
+    if setting.args.dry_run:
         network, _ = build(options.network, options.width, options.conditional, options.normalise)
-        training.show_plan(written, network, len(data.images), len(data.held_images), device)
+        training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
         return
-    total = options.source_steps + options.adversarial_steps + options.self_training_steps
-    card = {"command": command(args.preset, options), "data": data.hashes,
-            "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("adda.train", "adda.evaluate --weights", f"{options.method}-{options.source}-{options.target}", args,
-                       written, total, card, device, lambda run: train(options, data, run, device, precision))
+    training.carry_out(
+        setting, name=f"{options.method}-{options.source}-{options.target}",
+        steps=options.source_steps + options.adversarial_steps + options.self_training_steps, data=data.hashes,
+        command=command(setting.preset, options), measure="adda.evaluate --weights",
+        train=lambda run: train(options, data, run, device, setting.precision))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.cli import InputError
-from common.options import option, require_positive, require_share
+from common.options import option, seed_option
 
 KINDS = ("bce", "relativistic")
 
@@ -22,29 +21,22 @@ class Game:
     runs the better faces."""
 
     loss: str = option("bce", "the adversary's; relativistic: real is to look more real than generated", KINDS)
-    width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines")
-    d_width: int = option(0, "channels of the discriminator's first stage; 0: as --width")
-    epochs: int = option(20, "passes over the faces; the end is the result")
-    batch: int = option(64, "faces per step")
-    lr: float = option(2e-4, "Adam's learning rate, of either network")
-    beta1: float = option(0.5, "Adam's first decay: less momentum than usual, since the other network moves too")
-    deviation: float = option(0.02, "standard deviation of the convolutions' first weights")
+    width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines",
+                        least=1, most=512)
+    d_width: int = option(0, "channels of the discriminator's first stage; 0: as --width", least=0, most=512)
+    epochs: int = option(20, "passes over the faces; the end is the result", least=1, most=10**6)
+    batch: int = option(64, "faces per step; BatchNorm needs two", least=2, most=10**6)
+    lr: float = option(2e-4, "Adam's learning rate, of either network", above=0, most=10)
+    beta1: float = option(0.5, "Adam's first decay: less momentum than usual, since the other network moves too", least=0, below=1)
+    deviation: float = option(0.02, "standard deviation of the convolutions' first weights", above=0, most=10)
     flip: bool = option(True, "mirror half of the faces")
     disturb: bool = option(False, "augment what the discriminator sees, real and generated alike")
-    ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights")
-    seed: int = option(0, "of everything random")
+    ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights", least=0, below=1)
+    seed: int = seed_option()
 
 
 # the original's: the same losses, nothing varied, nothing averaged (report, sections 3 and 4)
 REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": False, "disturb": False, "ema": 0.0}
-
-
-def check(game: Game) -> None:
-    """InputError for options that cannot train."""
-    require_positive(game, "width", "epochs", "batch", "lr", "deviation")
-    require_share(game, "ema", "beta1")
-    if game.batch < 2:
-        raise InputError("--batch must be at least 2, since BatchNorm needs company")
 
 
 def adam(network: nn.Module, game: Game) -> torch.optim.Adam:

@@ -1,8 +1,8 @@
 """Batched, label-preserving augmentation of small digits.
 
-Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], works on any device, and draws from the
-given generator alone, so that a checkpoint of the generator's state is enough to continue a run exactly. `strong` is the
-chain that training uses. No function flips an image: a mirrored 2 is no digit.
+Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], on any device, and draws from the given generator
+alone (on the CPU: `common.streams`). `strong` is the chain that training uses. No function flips an image: a mirrored 2 is no
+digit.
 """
 
 from __future__ import annotations
@@ -13,10 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.streams import send
+
 
 def uniform(n: int, low: float, high: float, images: Tensor, generator: torch.Generator) -> Tensor:
     """(n,) values from U(low, high) on the images' device."""
-    return torch.rand(n, generator=generator, device=images.device) * (high - low) + low
+    return send(torch.rand(n, generator=generator) * (high - low) + low, images.device)
+
+
+def normal(images: Tensor, *shape: int, generator: torch.Generator) -> Tensor:
+    """Values from N(0, 1) in that shape, on the images' device."""
+    return send(torch.randn(shape, generator=generator), images.device)
+
+
+def permutation(images: Tensor, generator: torch.Generator) -> Tensor:
+    """(N,) indices of the batch in a random order, on the images' device."""
+    return send(torch.randperm(len(images), generator=generator), images.device)
 
 
 def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
@@ -26,7 +38,7 @@ def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 def share(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     """(round(p·N),) indices of a random share of the batch, for changes that cost more than choosing."""
-    return torch.randperm(len(images), generator=generator, device=images.device)[:round(p * len(images))]
+    return permutation(images, generator)[:round(p * len(images))]
 
 
 def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
@@ -39,7 +51,7 @@ def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
         edge = uniform(n, 2, 0.3 * width, images, generator).long()[:, None]
         # the neighbour stands half an image and a little more away
         shift = uniform(n, 0.5 * width, 0.7 * width, images, generator).long()[:, None]
-        other = images[torch.randperm(n, generator=generator, device=images.device)]
+        other = images[permutation(images, generator)]
         mask = columns < edge if side < 0 else columns >= width - edge
         moved = (columns - side * shift).clamp(0, width - 1)[:, None, None].expand(n, channels, height, width)
         mask = mask[:, None, None] & chance(images, p, generator)
@@ -86,15 +98,15 @@ def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor
     """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and polarity are no
     part of a digit's identity, and they are most of what separates these domains. Without `invert`, dark stays dark."""
     n = len(images)
-    mixing = torch.eye(3, device=images.device) + 0.4 * torch.randn(
-        n, 3, 3, generator=generator, device=images.device) * chance(images, 0.5, generator).view(-1, 1, 1)
+    change = normal(images, n, 3, 3, generator=generator) * chance(images, 0.5, generator).view(-1, 1, 1)
+    mixing = torch.eye(3, device=images.device) + 0.4 * change
     total = mixing.sum(2, keepdim=True)
     mixing = mixing / total.abs().clamp(min=0.5)
     if not invert:  # a negative total would turn the channel over too
         return torch.einsum("nij,njhw->nihw", mixing * total.sign(), images)
     images = torch.einsum("nij,njhw->nihw", mixing, images)
     every = chance(images, 0.5, generator)
-    single = torch.rand(n, 3, 1, 1, generator=generator, device=images.device) < 0.25
+    single = uniform(3 * n, 0, 1, images, generator).view(n, 3, 1, 1) < 0.25
     return torch.where(every ^ single, 1 - images, images)
 
 
@@ -107,10 +119,10 @@ def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
         return images
     octaves = images.new_zeros(n, 3, height, width)
     for cells, weight in ((3, 1.0), (8, 0.6), (16, 0.4)):
-        coarse = torch.randn(n, 3, cells, cells, generator=generator, device=images.device)
-        grey = torch.randn(n, 1, cells, cells, generator=generator, device=images.device)
+        coarse = normal(images, n, 3, cells, cells, generator=generator)
+        grey = normal(images, n, 1, cells, cells, generator=generator)
         octaves += weight * F.interpolate(0.5 * coarse + grey, (height, width), mode="bilinear")
-    level = torch.rand(n, 3, 1, 1, generator=generator, device=images.device)
+    level = uniform(3 * n, 0, 1, images, generator).view(n, 3, 1, 1)
     clutter = (level + uniform(n, 0, 0.25, images, generator).view(-1, 1, 1, 1) * octaves).clamp(0, 1)
     chosen = images[index]
     low, high = chosen.amin((1, 2, 3), keepdim=True), chosen.amax((1, 2, 3), keepdim=True)
@@ -131,7 +143,7 @@ def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
     """Gaussian noise. Its standard deviation is drawn per image from U(0, most) and counts in the image's own contrast:
     photographs of house numbers are often so flat that a fixed level would hide the digit."""
     level = uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1) * images.std((1, 2, 3), keepdim=True)
-    return images + level * torch.randn(images.shape, generator=generator, device=images.device)
+    return images + level * normal(images, *images.shape, generator=generator)
 
 
 def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> Tensor:
@@ -169,7 +181,7 @@ def shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
     """Each image moved by up to `most` whole pixels in either direction, the border repeated: a weak view, on which a teacher is
     sure of itself."""
     n, (height, width) = len(images), images.shape[2:]
-    moves = torch.randint(-most, most + 1, (2, n, 1), generator=generator, device=images.device)
+    moves = send(torch.randint(-most, most + 1, (2, n, 1), generator=generator), images.device)
     rows = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)
     columns = (torch.arange(width, device=images.device) + moves[1]).clamp(0, width - 1)
     batch = torch.arange(n, device=images.device)[:, None, None]

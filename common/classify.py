@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.files import write_atomically
+from common.files import write
+from common.tables import to_csv
 
 
 def predict_classes(network: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
@@ -55,4 +56,4 @@ def table(figures: dict[str, Any]) -> str:
 def write_predictions(path: Path, names: list[str], predictions: Tensor) -> None:
     """`image_name,label`, a row for each image, sorted by name; whole or not at all."""
     rows = sorted(zip(names, predictions.tolist(), strict=True))
-    write_atomically(path, "image_name,label\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    write(path, to_csv([("image_name", "label"), *rows]))

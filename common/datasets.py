@@ -7,10 +7,11 @@ root/face with attributes.
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import os
 import sys
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +20,14 @@ import torch
 from torch import Tensor
 
 from common.cli import InputError
+from common.cores import cores
 from common.decode import decode
+from common.files import make_folder, write
+from common.folders import Stamp, look, one_line, say_what_is_passed_over
+from common.pictures import WHITE
+from common.tables import digit, number, read_columns
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-CACHE_FORMAT = b"1"
+CACHE_FORMAT = b"2"
 
 
 @dataclass(frozen=True)
@@ -40,130 +45,126 @@ def read_split(root: Path, domain: str, split: str, labelled: bool) -> ImageSet:
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; make it with: python -m scripts.prepare_data --from ORIGINALS --to {root}")
     images, names = read_images(folder)
-    return ImageSet(images, names, read_labels(folder.with_suffix(".csv"), names) if labelled else None)
+    return ImageSet(images, names, read_labels(table_beside(folder), names) if labelled else None)
 
 
-def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool = False) -> tuple[Tensor, list[str]]:
-    """All images of a folder, sorted by name: (N, 3, size, size) uint8 and the names. Images of another size are resized, edge to
-    edge, or with `square` the square about their centre. Other files are passed over. InputError for a folder that is missing
-    or holds no image, and for an image that cannot be read."""
-    stamps = listing(folder)
-    if not stamps:
-        raise InputError(f"{folder} holds no image ({', '.join(SUFFIXES)}); is it the right folder?")
-    names = [stamp[0] for stamp in stamps]
-    file, key = cache_file(folder, size, square), fingerprint(stamps)
-    if cache and (images := _load(file, key, len(names), size)) is not None:
+def table_beside(folder: Path) -> Path:
+    """The table of a folder's images: FOLDER.csv beside it."""
+    folder = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
+    return folder.parent / f"{folder.name}.csv"
+
+
+def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool = False,
+                background: tuple[int, int, int] = WHITE) -> tuple[Tensor, list[str]]:
+    """All images of a folder, sorted by name: (N, 3, size, size) uint8 and the names; see `common.pictures` for how they are read.
+    A line on stderr says which files are passed over. InputError for a folder that is missing or holds no image, and for an
+    image that cannot be read."""
+    content = look(folder)
+    if not content.images:
+        raise InputError(f"{folder} holds no image; is it the right folder?" + f" It has {content.below}" * bool(content.below))
+    say_what_is_passed_over(folder, content)
+    names = [stamp[0] for stamp in content.images]
+    file, key = cache_file(folder, size, square, background) if cache else None, fingerprint(content.images)
+    if file and (images := _load(file, key, len(names), size)) is not None:
         return torch.from_numpy(images), names
-    decoded = decode(folder, names, size, square)
+    decoded = decode(folder, names, size, square, background, cores())
     if isinstance(decoded, tuple):
         raise InputError(f"{decoded[0]} cannot be read as an image ({decoded[1]}); replace or remove it")
-    if cache:  # under the key from before the decoding: what changed meanwhile has another one already
+    if file:  # under the key from before the decoding: what changed meanwhile has another one already
         _save(file, key, decoded)
     return torch.from_numpy(decoded), names
 
 
-def listing(folder: Path) -> list[tuple[str, int, int, int, int]]:
-    """(name, bytes, mtime, ctime, inode) of each image file, sorted by name."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat()) for entry in entries
-                     if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")]
-    except OSError as problem:
-        raise InputError(f"{folder} cannot be read as a folder ({problem.strerror})") from None
-    return sorted((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in found)
+def listing(folder: Path) -> list[Stamp]:
+    """The image files of a folder, sorted by name. InputError where a file that has an image's name cannot be one."""
+    return look(folder).images
 
 
-def fingerprint(stamps: list[tuple[str, int, int, int, int]]) -> bytes:
+def fingerprint(stamps: list[Stamp]) -> bytes:
     """32 bytes that change with any file of the listing. The change time is what no program can set back: a file replaced
     by another of the same size and date has a new one."""
     return hashlib.sha256(CACHE_FORMAT + repr(stamps).encode()).digest()
 
 
-def cache_file(folder: Path, size: int, square: bool = False) -> Path:
-    """Where the decoded images of that folder are kept: $HW3_CACHE, else the user's cache folder."""
-    base = os.environ.get("HW3_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hw3"
-    return Path(base) / (hashlib.sha256(f"{folder.resolve()} {size}{' square' * square}".encode()).hexdigest()[:24] + ".u8")
+def cache_file(folder: Path, size: int, square: bool = False, background: tuple[int, int, int] = WHITE) -> Path | None:
+    """Where the decoded images of that folder are kept: below $HW3_CACHE, else in the user's cache folder; None without a home."""
+    try:
+        base = Path(os.environ.get("HW3_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hw3")
+    except RuntimeError:  # neither $HOME nor an entry for this user
+        return None
+    form = f" {size} {square} {background}".encode()
+    return base / (hashlib.sha256(os.fsencode(folder.resolve()) + form).hexdigest()[:24] + ".u8")
 
 
 def _load(file: Path, key: bytes, count: int, size: int) -> np.ndarray | None:
     """The cached images, or None where there are none, or not of this key, or not whole."""
     try:
+        if not file.is_file():  # a pipe would never end
+            return None
         with file.open("rb") as stream:
-            if stream.read(32) != key:
-                return None
+            head = stream.read(36)
             images = np.fromfile(stream, np.uint8)
     except OSError:
         return None
-    return images.reshape(count, 3, size, size) if images.size == count * 3 * size * size else None
+    if images.size != count * 3 * size * size or head != key + _checksum(images):
+        return None
+    return images.reshape(count, 3, size, size)
 
 
 def _save(file: Path, key: bytes, images: np.ndarray) -> None:
     """Keep the images if that is possible; a cache that cannot be written is no error."""
-    temporary = file.with_suffix(f".{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(key)
-            images.tofile(stream)
-        temporary.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with contextlib.suppress(InputError):
+        make_folder(file.parent)
+        write(file, b"".join([key, _checksum(images), images.data]))
+
+
+def _checksum(images: np.ndarray) -> bytes:
+    return zlib.crc32(images.data).to_bytes(4, "big")
 
 
 def read_labels(table: Path, names: list[str]) -> Tensor:
     """(N,) int64 digits of the named images, from the columns image_name and label."""
-    rows = {name: row["label"] for name, row in _rows(table, ["label"], names).items()}
-    values = {name: _number(table, name, text) for name, text in rows.items()}
-    for name, value in values.items():
-        if value not in range(10):
-            hint = "; SVHN's own label 10 means 0, which scripts.prepare_data converts" if value == 10 else ""
-            raise InputError(f"{table}: the label of {name} is {rows[name]!r}, not a digit{hint}")
-    return torch.tensor([int(values[name]) for name in names])
+    rows, _ = _rows(table, ["label"], names)
+    labels = []
+    for name, (text,) in zip(names, rows, strict=True):
+        label = digit(text)
+        if label is None:
+            hint = "; SVHN's own label 10 means 0, which scripts.prepare_data converts" if number(text) == 10 else ""
+            raise InputError(f"{table}: the label of {name} is {text!r}, not a digit from 0 to 9{hint}")
+        labels.append(label)
+    return torch.tensor(labels)
 
 
-def read_attributes(table: Path, names: list[str]) -> tuple[Tensor, list[str]]:
-    """(N, A) uint8 of 0 and 1, and the A columns' names. 1, 1.0 are yes; 0, 0.0, -1 (CelebA's own no) are no."""
-    rows = _rows(table, [], names)
-    columns = [column for column in next(iter(rows.values())) if column != "image_name"]
-    values = [[_number(table, name, rows[name][column]) for column in columns] for name in names]
-    for name, row in zip(names, values, strict=True):
+def read_attributes(table: Path, names: list[str], wanted: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
+    """(N, A) uint8 of 0 and 1, and the A columns' names: those that are wanted, or all. 1, 1.0, True are yes; 0, 0.0, False, -1
+    (CelebA's own no) are no. InputError where a wanted column is missing or a value is none of these."""
+    rows, columns = _rows(table, wanted, names)
+    words = {"true": 1.0, "false": 0.0}  # as pandas writes them
+    values = [[words.get(text.strip().lower(), number(text)) for text in row] for row in rows]
+    for name, row, texts in zip(names, values, rows, strict=True):
         if not set(row) <= {0.0, 1.0, -1.0}:
-            raise InputError(f"{table}: an attribute of {name} is neither 0, 1 nor -1; is it the right file?")
+            place = next(i for i, value in enumerate(row) if value not in (0.0, 1.0, -1.0))
+            raise InputError(f"{table}: {columns[place]} of {name} is {texts[place]!r}, and neither 0, 1 nor -1")
     return torch.tensor(values).clamp(min=0).to(torch.uint8), columns
 
 
-def _number(table: Path, name: str, text: str | None) -> float:
-    try:
-        return float(text or "")
-    except ValueError:
-        raise InputError(f"{table}: the row of {name} has {text!r} where a number should be") from None
-
-
-def _rows(table: Path, columns: list[str], names: list[str]) -> dict[str, dict[str, str]]:
-    """Name → row for each of the names. Rows of absent images are passed over with one sentence on stderr."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:  # some copies begin with a byte-order mark
-            reader = csv.DictReader(file, skipinitialspace=True)
-            if missing := [c for c in ["image_name", *columns] if c not in (reader.fieldnames or [])]:
-                raise InputError(f"{table}: the first line has no column {missing[0]}; it should begin image_name,")
-            every = list(reader)
-    except OSError as problem:
-        raise InputError(f"{table} cannot be read ({problem.strerror}); it holds the labels of {table.with_suffix('')}"
-                         ) from None
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{table} is no CSV file ({problem})") from None
-    rows: dict[str, dict[str, str]] = {}
-    for row in every:
-        if rows.setdefault(row["image_name"], row) != row:
-            raise InputError(f"{table}: {row['image_name']} has two rows that differ; keep one")
-    if absent := [name for name in names if name not in rows]:
-        raise InputError(f"{table}: {len(absent)} images have no row, {absent[0]} first; add the rows or remove the images")
-    if len(rows) > len(names):
-        extra = next(name for name in rows if name not in set(names))
-        print(f"{table}: {len(rows) - len(names)} rows name images that are not there ({extra} first); they are passed over",
+def _rows(table: Path, wanted: Sequence[str] | None, names: list[str]) -> tuple[list[list[str]], list[str]]:
+    """The wanted columns' text for each of the names, and the columns. Rows of absent images are passed over with one sentence on
+    stderr."""
+    if not table.exists():
+        raise InputError(f"{table} is not there; it holds the table of the images in {table.with_suffix('')}")
+    columns, found = read_columns(table, wanted)
+    if not found.keys() >= set(names):  # some have a space after the comma
+        found = {name.strip(): row for name, row in found.items()} | found
+    if absent := [name for name in names if name not in found]:
+        first = next(iter(found), None)
+        raise InputError(f"{table}: {len(absent)} images have no row, {absent[0]} first" +
+                         (f" (the first row is of {first})" if first else "") + "; add the rows or remove the images")
+    known = set(names)
+    if extra := [name for name in found if name not in known]:
+        print(one_line(f"{table}: {len(extra)} rows name images that are not there ({extra[0]} first); they are passed over"),
               file=sys.stderr)
-    return {name: rows[name] for name in names}
+    return [found[name] for name in names], columns
 
 
 def content_hash(images: Tensor) -> str:

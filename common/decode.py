@@ -1,63 +1,77 @@
-"""Image files → one uint8 array. Imports numpy and Pillow only, since every worker process starts with this module."""
+"""Image files → one uint8 array, decoded on several cores."""
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
 import os
-import warnings
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import PIL
 
-FEW = 3000  # fewer images than this are decoded sooner than a second process has started
+from common import pictures
+from common.pictures import WHITE, picture
 
+SHARE = 500  # images for each process: fewer are decoded sooner than another process has started
 
-def decode_one(path: str, size: int, square: bool = False) -> np.ndarray:
-    """(size, size, 3) uint8. Grey is repeated, a palette looked up, transparency dropped (the colours below it are the image
-    in every known copy of the data), 16-bit grey scaled down; another size is resized with antialiasing, edge to edge or, with
-    `square`, from the largest square about the centre."""
-    with warnings.catch_warnings(), Image.open(path) as file:
-        warnings.simplefilter("ignore")  # about transparency in palettes
-        # convert("RGB") would clip 16 bits to 255 instead of scaling them
-        deep = file.mode.startswith("I")
-        picture = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file
-        picture = picture.convert("RGB")
-    if picture.size != (size, size):
-        width, height = picture.size
-        half = min(width, height) / 2
-        box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half) if square else None
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box)
-    return np.asarray(picture)
+Colour = tuple[int, int, int]
 
 
-def decode_chunk(paths: list[str], size: int, square: bool = False) -> np.ndarray | tuple[str, str]:
-    """(N, 3, size, size) uint8, or the first path that cannot be read and the reason."""
+def decode(folder: Path, names: list[str], size: int, square: bool = False, background: Colour = WHITE,
+           workers: int = 1) -> np.ndarray | tuple[str, str]:
+    """(N, 3, size, size) uint8, decoded by this process and up to `workers` - 1 others (not threads: Pillow's wait for each other
+    on small images); or the first path that cannot be read and the reason."""
+    paths = [os.path.join(folder, name) for name in names]
     images = np.empty((len(paths), size, size, 3), np.uint8)
+    parts = max(1, min(workers, len(paths) // SHARE))
+    first, *others = [slice(len(paths) * part // parts, len(paths) * (part + 1) // parts) for part in range(parts)]
+    helpers: list[subprocess.Popen[bytes]] = []
+    with ThreadPoolExecutor(parts) as pool:
+        try:
+            with contextlib.suppress(OSError):  # no other process can be started: its share is done here
+                helpers.extend(_start(size, square, background) for _ in others)
+            received = [pool.submit(_receive, helper, paths[share], images[share])
+                        for helper, share in zip(helpers, others, strict=False)]
+            problem = _fill(images[first], paths[first], size, square, background)
+            for index, share in enumerate(others):
+                if problem is None:
+                    done = received[index].result() if index < len(received) else 0
+                    # what a helper has left: it was killed, or it has met an image that cannot be read
+                    problem = _fill(images[share][done:], paths[share][done:], size, square, background)
+        finally:
+            for helper in helpers:
+                helper.kill()
+    return problem or np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _fill(images: np.ndarray, paths: list[str], size: int, square: bool, background: Colour) -> tuple[str, str] | None:
+    """Decode here. Returns the first path that cannot be read and the reason."""
     for index, path in enumerate(paths):
         try:
-            images[index] = decode_one(path, size, square)
+            images[index] = picture(path, size, square, background)
         except Exception as problem:  # Pillow raises a dozen types for damaged files
             return path, str(problem) or type(problem).__name__
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return None
 
 
-def decode(folder: Path, names: list[str], size: int, square: bool = False) -> np.ndarray | tuple[str, str]:
-    """(N, 3, size, size) uint8, decoded on all cores (processes: Pillow's threads wait for each other on small images); or
-    the first path that cannot be read and the reason."""
-    paths = [os.path.join(folder, name) for name in names]
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(paths) < FEW or workers == 1:
-        return decode_chunk(paths, size, square)
-    step = -(-len(paths) // (4 * workers))
-    chunks = [paths[begin:begin + step] for begin in range(0, len(paths), step)]
-    # not fork: a forked process inherits torch's threads in an undefined state
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, context) as pool:
-            parts = list(pool.map(decode_chunk, chunks, [size] * len(chunks), [square] * len(chunks)))
-    except RuntimeError:  # a script without a main guard cannot spawn
-        return decode_chunk(paths, size, square)
-    bad = [part for part in parts if isinstance(part, tuple)]
-    return bad[0] if bad else np.concatenate([part for part in parts if not isinstance(part, tuple)])
+def _start(size: int, square: bool, background: Colour) -> subprocess.Popen[bytes]:
+    """A process that runs `common.pictures`. It imports from Python's own library and the folders of Pillow and numpy, never from
+    the working folder or what the environment names, and ends when this process does."""
+    places = sorted({str(Path(file).parent.parent) for file in (PIL.__file__, np.__file__) if file})
+    arguments = [str(size), "square" if square else "", "#{:02x}{:02x}{:02x}".format(*background), *places]
+    return subprocess.Popen([sys.executable, "-I", "-S", pictures.__file__, *arguments],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _receive(helper: subprocess.Popen[bytes], paths: list[str], images: np.ndarray) -> int:
+    """Send a helper its paths and fill `images` with what comes back; returns how many came."""
+    with contextlib.suppress(OSError), helper as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"".join(os.fsencode(path) + b"\0" for path in paths))
+        process.stdin.close()
+        with process.stdout as pipe:
+            return pipe.readinto(images.reshape(-1).data) // images[0].nbytes  # type: ignore[attr-defined]
+    return 0

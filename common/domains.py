@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from common.cli import InputError
 from common.datasets import content_hash, read_split
 
 DOMAINS = ("mnistm", "svhn")
@@ -33,9 +34,11 @@ class Data:
         assert split.labels is not None
         # the last images, since SVHN's order follows its photographs: neighbours from one photograph stay together
         kept = len(split.images) - min(held_out, len(split.images) // 10)
+        if kept < 2:
+            raise InputError(f"{root}: {labelled} has too few training images ({len(split.images)}) to train on")
         self.images, self.labels = split.images[:kept].to(device), split.labels[:kept].to(device)
         self.held_images, self.held_labels = split.images[kept:].to(device), split.labels[kept:].to(device)
-        self.hashes = {labelled: content_hash(split.images)}
+        self.hashes = {labelled: content_hash(split.images), f"{labelled} labels": content_hash(split.labels)}
         self.unlabelled = self.images
         if unlabelled is not None:
             self.unlabelled = read_split(root, unlabelled, "train", labelled=False).images.to(device)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from common.augment import chance, uniform
 from common.cli import InputError
-from common.datasets import content_hash, read_attributes, read_images
+from common.datasets import content_hash, read_attributes, read_images, table_beside
+from common.streams import send
 
 SIZE = 64
 
@@ -23,7 +24,7 @@ class Faces:
 
     images: Tensor
     attributes: Tensor
-    hash: str
+    hashes: dict[str, str]
 
 
 def read_faces(data: Path, split: str, attributes: Sequence[str] = ()) -> Faces:
@@ -33,16 +34,13 @@ def read_faces(data: Path, split: str, attributes: Sequence[str] = ()) -> Faces:
     images, names = read_images(folder, SIZE, square=True)
     values = torch.empty(len(images), 0, dtype=torch.int64)
     if attributes:
-        file = folder.with_suffix(".csv")
-        table, columns = read_attributes(file, names)
-        for attribute in attributes:
-            if attribute not in columns:
-                raise InputError(f"{file} has no attribute {attribute!r}; name one of {', '.join(columns)} (or, for --apart, '')")
-        values = table[:, [columns.index(attribute) for attribute in attributes]].long()
+        file = table_beside(folder)
+        values = read_attributes(file, names, attributes)[0].long()
         for attribute, column in zip(attributes, values.T, strict=True):
             if not 0 < int(column.sum()) < len(column):
                 raise InputError(f"{file}: {attribute} is the same for all images; name another one")
-    return Faces(images, values, content_hash(images))
+    hashes = {"faces": content_hash(images)} | ({"attributes": content_hash(values)} if attributes else {})
+    return Faces(images, values, hashes)
 
 
 def to_faces(images: Tensor) -> Tensor:
@@ -77,7 +75,7 @@ def disturb(faces: Tensor, generator: torch.Generator) -> Tensor:
 
     most = height // 8
     padded = F.pad(faces, (most, most, most, most))
-    moves = torch.randint(0, 2 * most + 1, (2, n, 1), generator=generator, device=faces.device)
+    moves = send(torch.randint(0, 2 * most + 1, (2, n, 1), generator=generator), faces.device)
     rows, columns = (move + torch.arange(side, device=faces.device) for move, side in zip(moves, (height, width), strict=True))
     faces = padded.gather(2, rows[:, None, :, None].expand(n, 3, height, 2 * most + width))
     faces = faces.gather(3, columns[:, None, None, :].expand(n, 3, height, width))

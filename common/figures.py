@@ -1,12 +1,12 @@
-"""Grids of faces as JPEG or PNG, and loss curves. Only the curves import matplotlib."""
+"""Faces as pictures: grids (JPEG or PNG), folders of single faces, walks; and loss curves. Only the curves import matplotlib."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import io
-import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from common.cli import InputError
-from common.files import write_atomically
+from common.cli import InputError, whole
+from common.files import check_writable, make_folder, tidy_folder, write
+from common.faces import SIZE
+from common.pictures import SUFFIXES
 
 PADDING = 2
+PICTURES = (".jpg", ".jpeg", ".png")
+MOST = 100_000  # faces of one folder: their names have five digits
+PART = 500  # faces that are made and written together
+LONGEST = 65_500  # pixels of a JPEG's side
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str, weights: Path) -> argparse._MutuallyExclusiveGroup:
     """What every program takes that draws from a generator. Returns the group of its outputs, one of which is required."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--figure", type=Path, metavar="OUT_DIR", help=f"write {name} there (or the file itself, .jpg or .png)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--seed", type=whole(), default=0, help="of the noise")
     parser.add_argument("--weights", type=Path, default=weights, help="another generator than the released one")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     return what
@@ -43,37 +49,58 @@ def grid(images: Tensor, per_row: int) -> Image.Image:
     return Image.fromarray(canvas)
 
 
-def save_picture(path: Path, picture: Image.Image) -> None:
-    """PNG or JPEG by the name's ending; JPEG at quality 95 with full colour resolution. Whole or not at all."""
+def save_picture(path: Path, picture: Image.Image, tidy: bool = True) -> None:
+    """PNG or JPEG by the name's ending; JPEG at quality 95 with full colour resolution. Whole or not at all, `tidy` as in
+    `common.files.write`."""
+    check_picture(path)
     buffer = io.BytesIO()
     if path.suffix.lower() == ".png":
         picture.save(buffer, "PNG")
-    elif path.suffix.lower() in (".jpg", ".jpeg"):
-        picture.save(buffer, "JPEG", quality=95, subsampling=0)
     else:
-        raise InputError(f"{path} is neither .jpg nor .png; name a file that is")
-    write_atomically(path, buffer.getvalue())
+        picture.save(buffer, "JPEG", quality=95, subsampling=0)
+    write(path, buffer.getvalue(), tidy)
+
+
+def check_picture(path: Path, *others: str) -> None:
+    """InputError, before any work, where a picture cannot be written under that name. `others`: endings that are allowed too."""
+    *endings, last = (*PICTURES, *others)
+    if path.suffix.lower() not in (*endings, last):
+        raise InputError(f"{path} does not end in {', '.join(endings)} or {last}")
+    check_writable(path)
 
 
 def figure_path(argument: Path, name: str) -> Path:
     """Graders name a folder, in which the figure gets its name, or (in other years) the file itself. InputError before any work
     where it could not be written after it."""
-    path = argument if argument.suffix.lower() in (".jpg", ".jpeg", ".png") else argument / name
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file to write, or the folder that it is to lie in")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+    path = argument if argument.suffix.lower() in PICTURES and not argument.is_dir() else argument / name
+    check_picture(path)
     return path
 
 
-def save_faces(folder: Path, images: Tensor) -> None:
-    """(N, 3, H, W) uint8 → folder/00000.png …; the folder is made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise InputError(f"{folder} cannot be made ({problem.strerror}); name another folder") from None
-    for index, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        save_picture(folder / f"{index:05}.png", Image.fromarray(image))
+def check_faces(folder: Path, count: int) -> None:
+    """InputError, before any work, where `count` faces cannot be written into a folder, or would lie there among other images:
+    who reads the folder would take all for one set. Faces of the same names are replaced."""
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    if not above.is_dir():
+        raise InputError(f"{above} is a file; name another folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"the folder {above} cannot be written to; choose one that is yours")
+    names = {face_name(index) for index in range(count)}
+    others = [path.name for path in sorted(folder.glob("[!.]*")) if path.suffix.lower() in SUFFIXES and path.name not in names]
+    if others:
+        raise InputError(f"{folder} holds other images ({len(others)}, {others[0]} first); empty it, or name another folder")
+
+
+def save_faces(folder: Path, images: Tensor, first: int = 0) -> None:
+    """Images uint8 (N, 3, H, W) on the CPU → folder/00000.png …, or from number `first` on; the folder is made."""
+    make_folder(folder)
+    tidy_folder(folder)
+    for index, image in enumerate(images.permute(0, 2, 3, 1).numpy(), first):
+        save_picture(folder / face_name(index), Image.fromarray(image), tidy=False)
+
+
+def face_name(index: int) -> str:
+    return f"{index:05}.png"
 
 
 def walk(z: Tensor, steps: int) -> Tensor:
@@ -86,15 +113,23 @@ def walk(z: Tensor, steps: int) -> Tensor:
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
 
 
+def check_walk(path: Path, steps: int) -> None:
+    """InputError, before any work, where that many pictures cannot be written as `save_walk` does."""
+    check_picture(path, ".gif")
+    height = -(-steps // 10) * (SIZE + PADDING) + PADDING
+    if path.suffix.lower() in (".jpg", ".jpeg") and height > LONGEST:
+        raise InputError(f"{path}: a JPEG has at most {LONGEST} pixels on a side, and {steps} steps need {height}; name a .png")
+
+
 def save_walk(path: Path, images: Tensor) -> None:
-    """A strip (.png, .jpg: 10 a row) or a moving picture (.gif) of the images."""
+    """A strip (.png, .jpg: 10 a row) or a moving picture (.gif) of images uint8 (N, 3, H, W)."""
     if path.suffix.lower() != ".gif":
         save_picture(path, grid(images, 10))
         return
     frames = [Image.fromarray(image) for image in images.permute(0, 2, 3, 1).numpy()]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=60, loop=0)
-    write_atomically(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 @contextlib.contextmanager
@@ -114,24 +149,22 @@ def chart(path: Path, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
             figure.savefig(buffer, dpi=300, format="png")
         finally:
             pyplot.close(figure)
-    try:
-        write_atomically(path, buffer.getvalue())
-    except OSError as problem:
-        raise InputError(f"{path} cannot be written ({problem.strerror}); name another file") from None
+    write(path, buffer.getvalue())
 
 
-def read_curve(folder: Path) -> dict[str, list[float]]:
-    """What a run folder's metrics.jsonl says of every step that was logged: {"step": […], "D loss": […], …}."""
-    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return {name: [record[name] for record in records] for name in records[0]} if records else {}
+def curve(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The records of a run's metrics.jsonl, turned: {"step": […], "D loss": […], …}; of the names that all of them have."""
+    names = [name for name in records[0] if all(name in record for record in records)] if records else []
+    return {name: [record[name] for record in records] for name in names}
 
 
-def draw_losses(path: Path, curve: dict[str, list[float]], title: str) -> None:
-    """The losses in a curve, both networks' and where there is one the class's."""
+def draw_losses(path: Path, values: Mapping[str, Sequence[float]], title: str) -> None:
+    """The losses in what `curve` gives, both networks' and where there is one the class's."""
     names = {"D loss": "discriminator", "G loss": "generator", "class": "class, of generated faces"}
     with chart(path, (3.6, 2.2)) as (figure, axes):
         for (name, text), colour in zip(names.items(), ("#0072B2", "#E69F00", "#009E73"), strict=True):
-            if name in curve:
-                axes.plot(curve["step"], curve[name], label=text, linewidth=0.8, color=colour)
+            if name in values:
+                axes.plot(values["step"], values[name], label=text, linewidth=0.8, color=colour)
         axes.set(xlabel="step", ylabel="loss", title=title)
-        figure.legend(loc="outside right center", frameon=False)
+        if axes.has_data():  # nothing is logged before the first 200 steps
+            figure.legend(loc="outside right center", frameon=False)

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from common.cli import InputError
-from common.files import write_atomically
+from common.cli import InputError, out_of_memory
+from common.files import make_folder, parse_json, read_bytes, read_object, read_text, write
 
 
 class Stopped(Exception):
@@ -47,22 +47,34 @@ class Run:
 
     def __post_init__(self) -> None:
         self.first_step = self.step
+        self.screen_is_there = True
 
-    def steps(self, state: Callable[[], dict[str, Any]], end: int | None = None) -> Iterator[int]:
-        """The steps from the present one up to `end` (the whole run's, where none is given). After each, the checkpoint is due
-        every `save_every` steps, at the end, and when someone wants to stop; `state` gives its content."""
+    def steps(self, parts: dict[str, Any], end: int | None = None) -> Iterator[int]:
+        """The steps from the present one up to `end` (the whole run's, where none is given). After the first of the run, every
+        `save_every` steps, at the end, and when someone wants to stop, the state of `parts` (networks and optimisers by their
+        names) becomes the checkpoint."""
         end = self.total_steps if end is None else end
         while self.step < end:
             yield self.step
             self.step += 1
-            if self.step % self.save_every == 0 or self.step == end or self.interrupted:
-                self.save(state())
+            if self.step % self.save_every == 0 or self.step in (1, end) or self.interrupted:
+                self.save({name: part.state_dict() for name, part in parts.items()})
             if self.interrupted and self.step < self.total_steps:
                 raise Stopped
 
-    def state_after(self, step: int) -> dict[str, Any] | None:
-        """The checkpoint that the training continues from, if it was made after more than `step` steps: a stage's own."""
-        return self.state if self.first_step > step else None
+    def restore(self, parts: dict[str, Any], begin: int = -1) -> None:
+        """Give the parts the checkpoint's state, if the run continues from one that was made after more than `begin` steps.
+        InputError where it does not fit them."""
+        if self.state is None or self.first_step <= begin:
+            return
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(self.state[name])
+                if isinstance(part, torch.optim.Optimizer):
+                    _check_shapes(part)
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as problem:
+            reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+            raise InputError(f"{self.folder / 'last.pt'} is not of this training ({name}: {reason}); start the run again") from None
 
     def log_due(self, step: int) -> bool:
         """Whether the step that is being made is one to report."""
@@ -82,63 +94,105 @@ class Run:
         numbers = "  ".join(f"{name} {value:7.3f}" for name, value in metrics.items())
         self.say(f"{step:>6}/{self.total_steps}  {numbers}  {images_per_step * done / here:6.0f} images/s"
                  f"  {int(left) // 60:3d}:{int(left) % 60:02d} left")
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, "seconds": round(self.elapsed(), 1), **metrics}) + "\n")
+        try:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "seconds": round(self.elapsed(), 1), **metrics}) + "\n")
+        except OSError as problem:
+            raise InputError(f"{self.folder / 'metrics.jsonl'} cannot be written ({problem.strerror}); make room, then continue "
+                             f"with --resume {self.folder}") from None
         if self.tensorboard is not None:
             for name, value in metrics.items():
-                self.tensorboard.add_scalar(name.replace(" ", "_"), value, step)
+                self.ornament(self.tensorboard.add_scalar, name.replace(" ", "_"), value, step)
 
     def say(self, line: str) -> None:
-        """A line to the screen and to log.txt."""
-        print(line, flush=True)
-        with (self.folder / "log.txt").open("a") as file:
-            file.write(line + "\n")
+        """A line to the screen and to log.txt. A training does not end because one of them is closed or full."""
+        if self.screen_is_there:
+            try:
+                print(line, flush=True)
+            except (OSError, ValueError):
+                self.screen_is_there = False
+                sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 (for as long as the program runs)
+                print(f"standard output cannot be written to; the training goes on, see {self.folder / 'log.txt'}", file=sys.stderr)
+        try:
+            with (self.folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(line + "\n")
+        except OSError:
+            pass
+
+    def ornament(self, make: Callable[..., Any], *arguments: Any) -> None:
+        """Make something that the training can do without, a picture for example: where that fails, it is said and no more."""
+        try:
+            make(*arguments)
+        except Exception as problem:  # whatever drawing can raise
+            if out_of_memory(problem):
+                raise
+            self.say(f"warning: {type(problem).__name__} while drawing ({problem}); the training goes on")
 
     def save(self, state: dict[str, Any]) -> None:
         """last.pt: the state (tensors and plain values only, so that weights_only=True can read it) after this step."""
         buffer = io.BytesIO()
         torch.save({**state, "step": self.step, "seconds": self.elapsed()}, buffer)
-        write_atomically(self.folder / "last.pt", buffer.getvalue())
+        write(self.folder / "last.pt", buffer.getvalue())
 
 
 def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: bool = False) -> Run:
-    """Make a new run folder. InputError where it holds a run already or cannot be made."""
-    if (folder / "options.json").exists():
+    """A new run in that folder. InputError where it holds a run already or cannot be made. A run that ended before its first
+    checkpoint is begun again."""
+    if (folder / "last.pt").exists():
         raise InputError(f"{folder} holds a run already; continue it with --resume {folder}, or name another with --run")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise InputError(f"{folder} cannot be made ({problem.strerror}); name another folder with --run") from None
-    writer = _tensorboard(folder) if tensorboard else None
-    write_atomically(folder / "options.json", json.dumps(options, indent=2) + "\n")
+    make_folder(folder)
+    writer = _tensorboard(folder, 0) if tensorboard else None
+    for name in ("metrics.jsonl", "log.txt"):
+        (folder / name).unlink(missing_ok=True)
+    write(folder / "options.json", json.dumps(options, indent=2) + "\n")
     return Run(folder, total_steps, tensorboard=writer)
 
 
 def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> Run:
-    """The run of that folder with its checkpoint. Records that a killed session wrote after its checkpoint are dropped."""
+    """The run of that folder with its checkpoint, or at its beginning where it ended before the first one. Records that a killed
+    session wrote after its checkpoint are dropped."""
     path = folder / "last.pt"
+    state = _checkpoint(path, total_steps, device) if path.exists() else None
+    step, seconds = (state["step"], state["seconds"]) if state else (0, 0.0)
+    kept = [json.dumps(record) for record in read_records(folder) if record["step"] <= step]
+    write(folder / "metrics.jsonl", "".join(line + "\n" for line in kept))
+    writer = _tensorboard(folder, step) if tensorboard else None
+    return Run(folder, total_steps, step, seconds, state, tensorboard=writer)
+
+
+def _checkpoint(path: Path, total_steps: int, device: torch.device) -> dict[str, Any]:
+    """What last.pt holds. InputError where that is no checkpoint of a run of that many steps."""
+    content = read_bytes(path)
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there: nothing to resume; start the run again without --resume") from None
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        step, seconds = state["step"], state["seconds"]
+        assert isinstance(step, int) and isinstance(seconds, int | float)
     except Exception as problem:  # a damaged file raises one of half a dozen types
         raise InputError(f"{path} is damaged ({type(problem).__name__}); start the run again") from None
-    metrics = folder / "metrics.jsonl"
-    if metrics.exists():
-        kept = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= state["step"]]
-        write_atomically(metrics, "".join(line + "\n" for line in kept))
-    writer = _tensorboard(folder) if tensorboard else None
-    return Run(folder, total_steps, state["step"], state["seconds"], state, tensorboard=writer)
+    if not (0 <= step <= total_steps and 0 <= seconds < math.inf):
+        raise InputError(f"{path} is damaged: it says {step} of {total_steps} steps in {seconds} seconds; start the run again")
+    return state
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl; what is none, such as a line that a power cut has torn, is passed over."""
+    records = []
+    path = folder / "metrics.jsonl"
+    for line in read_text(path).splitlines() if path.exists() else []:
+        try:
+            record = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
+    return records
 
 
 def read_options(folder: Path) -> dict[str, Any]:
     """The options a run was started with. InputError where the folder is no run."""
-    try:
-        return json.loads((folder / "options.json").read_text())
-    except FileNotFoundError:
-        raise InputError(f"{folder} is no run folder (options.json is missing); see the folders below runs/") from None
-    except json.JSONDecodeError:
-        raise InputError(f"{folder / 'options.json'} is damaged; start the run again") from None
+    if not (folder / "options.json").exists():
+        raise InputError(f"{folder} is no run folder (options.json is missing); see the folders below runs/")
+    return read_object(folder / "options.json")
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -147,20 +201,33 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def new_folder(package: str, name: str) -> Path:
-    """runs/<package>/<time>-<name>, below the current folder."""
-    return Path("runs") / package / f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    """Make runs/<package>/<time>-<name>, below the current folder; with a number behind it where another run had the same idea."""
+    base = Path("runs") / package
+    make_folder(base)
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    for number in range(1, 1000):
+        folder = base / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as problem:
+            raise InputError(f"the folder {folder} cannot be made ({problem.strerror}); name another with --run") from None
+    raise InputError(f"{base} holds 999 runs named {stem}; name a folder with --run")
 
 
 @contextmanager
 def interruptible(caught: list[int]) -> Iterator[None]:
-    """Ctrl-C (and a polite kill) only fills the list, so that the loop can finish its step and save; a second one ends at
-    once."""
+    """Ctrl-C, a polite kill and a closed terminal only fill the list, so that the loop can finish its step and save; a second one
+    ends at once. What is ignored (a closed terminal, under nohup) stays ignored."""
     def catch(number: int, frame: object) -> None:
         if caught:
-            sys.exit(130)
+            sys.exit(128 + number)
         caught.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
     finally:
@@ -168,9 +235,16 @@ def interruptible(caught: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _tensorboard(folder: Path) -> Any:
+def _check_shapes(optimiser: torch.optim.Optimizer) -> None:
+    """ValueError where an optimiser's averages have not the shapes of their weights, which it does not look at itself."""
+    for weight, averages in optimiser.state.items():
+        if any(value.shape != weight.shape for value in averages.values() if torch.is_tensor(value) and value.dim()):
+            raise ValueError("its averages have other shapes than the weights")
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("--tensorboard needs the package of that name: pip install tensorboard") from None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=step)  # what a killed session wrote after its checkpoint is not shown

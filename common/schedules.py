@@ -15,3 +15,8 @@ def warm_cosine(rate: float, step: int, progress: float) -> float:
 def ramp(progress: float, share: float = 0.5) -> float:
     """0 → 1 over that share of training, along half a cosine: early predictions are not worth learning from."""
     return 0.5 - 0.5 * math.cos(math.pi * min(1.0, progress / share))
+
+
+def annealed(rate: float, progress: float) -> float:
+    """rate / (1 + 10 p)^0.75 (Ganin et al. 2016, section 5.2.2)."""
+    return rate / (1 + 10 * progress) ** 0.75

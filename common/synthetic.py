@@ -1,13 +1,17 @@
 """Small made-up digits and faces, so that everything runs with no data at hand: `python -m common.synthetic --to hw3_data`.
 
 Font digits over made-up textures, in the manner of the two domains: "mnistm", a digit of 20 pixels alone on clutter that
-changes sign under it, and "svhn", a digit that fills the frame between its neighbours. An image depends on (seed, domain,
+is inverted under it, and "svhn", a digit that fills the frame between its neighbours. An image depends on (seed, domain,
 index) alone. The fonts are those that come with matplotlib: the same on every machine. Faces are ovals whose hair, brows, lips and
 mouth follow their attributes.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import shutil
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from common.cli import InputError, Parser, run_main
-from common.files import write_atomically
+from common.cli import InputError, Parser, run_main, whole
+from common.files import make_folder, only_one, read_bytes, write
+from common.tables import to_csv
 
 FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf", "DejaVuSerif.ttf", "DejaVuSansMono-Bold.ttf")
 DOMAINS = ("mnistm", "svhn")
@@ -59,8 +64,7 @@ def one(label: int, domain: str, random: np.random.Generator) -> np.ndarray:
         # a capital of 20 pixels stands in a font of about 27
         clutter = texture(random, int(random.integers(3, 10)), 0.15)
         digit = stroke(str(label), int(random.integers(23, 28)), random)
-        image = np.abs(clutter - digit)
-        return (255 * image).astype(np.uint8)
+        return (255 * np.where(digit > 0, 1 - clutter, clutter)).astype(np.uint8)  # all of the stroke, its soft edge too
     wall = texture(random, 3, 0.08)
     paint = np.clip(wall.mean() + random.choice([-1, 1]) * random.uniform(0.3, 0.6) + random.uniform(-0.1, 0.1, 3), 0, 1)
     if abs(paint.mean() - wall.mean()) < 0.25:  # clipped away: take the other side
@@ -82,13 +86,33 @@ def digits(count: int, seed: int, domain: str) -> tuple[np.ndarray, np.ndarray]:
 
 def write_digits(root: Path, domain: str, split: str, count: int, seed: int) -> None:
     """root/digits/<domain>/<split>/00000.png … and the CSV beside the folder, as the course lays its data out."""
-    folder = root / "digits" / domain / split
-    folder.mkdir(parents=True, exist_ok=True)
     images, labels = digits(count, seed, domain)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{index:05}.png")
-    rows = "".join(f"{index:05}.png,{label}\n" for index, label in enumerate(labels))
-    write_atomically(folder.with_suffix(".csv"), "image_name,label\n" + rows)
+    _write_split(root / "digits" / domain / split, images, ["label"], [[label] for label in labels.tolist()])
+
+
+def _write_split(folder: Path, images: Iterable[np.ndarray], columns: Sequence[str], values: Sequence[Sequence[int]]) -> None:
+    """A folder of images and its CSV, whole or not at all. InputError where other images are there: they are not overwritten."""
+    names = [f"{index:05}.png" for index in range(len(values))]
+    text = to_csv([["image_name", *columns], *([name, *row] for name, row in zip(names, values, strict=True))])
+    table = folder.with_name(f"{folder.name}.csv")
+    make_folder(folder)
+    folder = Path(os.path.realpath(folder))
+    part = folder.with_name(f".{folder.name}.part")
+    ours = table.is_file() and read_bytes(table) == text.encode() and set(os.listdir(folder)) <= set(names)
+    if not ours and (table.exists() or os.listdir(folder)):
+        raise InputError(f"{folder} or its CSV holds something else already; remove both, or choose another --to")
+    shutil.rmtree(part, ignore_errors=True)
+    make_folder(part)
+    try:
+        for name, image in zip(names, images, strict=True):
+            png = io.BytesIO()
+            Image.fromarray(image).save(png, "PNG")
+            write(part / name, png.getvalue(), tidy=False)
+        write(table, text)
+        shutil.rmtree(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def face(has: dict[str, int], random: np.random.Generator) -> np.ndarray:
@@ -117,28 +141,28 @@ def face(has: dict[str, int], random: np.random.Generator) -> np.ndarray:
 
 def write_faces(root: Path, split: str, count: int, seed: int) -> None:
     """root/face/<split>/00000.png … and the CSV of attributes beside the folder."""
-    folder = root / "face" / split
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [",".join(["image_name", *ATTRIBUTES])]
+    images, values = [], []
     for index in range(count):
         random = np.random.default_rng([seed, len(DOMAINS), index])
         has = {name: int(random.integers(2)) for name in ATTRIBUTES}
-        Image.fromarray(face(has, random)).save(folder / f"{index:05}.png")
-        lines.append(",".join([f"{index:05}.png", *map(str, has.values())]))
-    write_atomically(folder.with_suffix(".csv"), "\n".join(lines) + "\n")
+        images.append(face(has, random))
+        values.append(list(has.values()))
+    _write_split(root / "face" / split, images, ATTRIBUTES, values)
 
 
 def main() -> None:
     parser = Parser(prog="python -m common.synthetic", description=__doc__)
     parser.add_argument("--to", type=Path, required=True, help="folder to build, laid out as hw3_data")
-    parser.add_argument("--count", type=int, default=500, help="images of each split")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--count", type=whole(1, 100_000), default=500, help="images of each split")
+    parser.add_argument("--seed", type=whole(), default=0, help="of everything random")
     args = parser.parse_args()
-    for domain in DOMAINS:
+    make_folder(args.to)
+    with only_one(args.to, "another program draws images into it"):
+        for domain in DOMAINS:
+            for number, split in enumerate(("train", "test")):
+                write_digits(args.to, domain, split, args.count, 2 * args.seed + number)
         for number, split in enumerate(("train", "test")):
-            write_digits(args.to, domain, split, args.count, 2 * args.seed + number)
-    for number, split in enumerate(("train", "test")):
-        write_faces(args.to, split, args.count, 2 * args.seed + number)
+            write_faces(args.to, split, args.count, 2 * args.seed + number)
     print(f"{args.to}: {4 * args.count} digits, {2 * args.count} faces")
 
 

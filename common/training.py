@@ -13,8 +13,9 @@ from torch import nn
 
 from common import runs
 from common.cli import InputError, Parser
-from common.device import describe
-from common.options import add_options, options_from, replace
+from common.device import choose_device, choose_precision, describe
+from common.files import only_one
+from common.options import add_options, check, from_json, options_from
 from common.weights import save_weights, versions
 
 T = TypeVar("T")
@@ -25,31 +26,64 @@ def arguments(program: str, description: str | None, options: type, presets: tup
     parser = Parser(prog=f"python -m {program}", description=description)
     parser.add_argument("--data", type=Path, default=Path("hw3_data"), help="folder that scripts.prepare_data made")
     if presets:
-        parser.add_argument("--preset", choices=presets, default="default", help="our recipe, or the original report's")
+        parser.add_argument("--preset", choices=presets, help="our recipe (default), or the original report's")
     parser.add_argument("--run", type=Path, help=f"run folder to make (default: runs/{program.split('.')[0]}/<time>-<what>)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="continue the run of that folder with its own options")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto measures what is faster")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"),
+                        help="of the arithmetic (default: auto, which takes bf16 where the hardware has it)")
     parser.add_argument("--dry-run", action="store_true", help="print the options, the data and the network's size, and stop")
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files into the run folder")
     add_options(parser, options)
     return parser
 
 
-def resumed(args: argparse.Namespace, defaults: T) -> T:
-    """The options of the run that --resume names; its preset and precision go into `args`, since a run that went on in another
-    precision would not be the same run. InputError where the command line asks for other options, and where the folder lacks
-    one: the run was started by code without it, and today's default may be another run."""
-    before = runs.read_options(args.resume)
-    if lacking := [field.name for field in dataclasses.fields(defaults) if field.name not in before]:  # type: ignore[arg-type]
-        raise InputError(f"{args.resume / 'options.json'} is from another version, which had no {', '.join(lacking)}; "
-                         "finish the run with that version, or start it again")
-    options = replace(defaults, before)
-    given = options_from(args, options)
-    if changed := runs.differences(dataclasses.asdict(options), dataclasses.asdict(given)):  # type: ignore[call-overload]
+@dataclasses.dataclass
+class Setting:
+    """What a training starts from: the program, its command line, the options, and where the arithmetic runs."""
+
+    program: str
+    args: argparse.Namespace
+    options: Any
+    preset: str
+    device: torch.device
+    precision: str
+    before: dict[str, Any] | None  # options.json of the run that is resumed
+
+
+def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace], T]) -> Setting:
+    """Read the command line. The options are those of the run that --resume names, or those that `chosen` makes of the arguments;
+    they are of their types and within their ranges."""
+    args, program = parser.parse_args(), parser.prog.removeprefix("python -m ")
+    before = None
+    if args.resume:
+        options, before = _resumed(args, program, cls)
+    else:
+        args.preset, args.precision = getattr(args, "preset", None) or "default", args.precision or "auto"
+        options = chosen(args)
+        check(options)
+    device = choose_device(args.device)
+    return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
+
+
+def _resumed(args: argparse.Namespace, program: str, cls: type[T]) -> tuple[T, dict[str, Any]]:
+    """The options of the run that --resume names, and its options.json; its preset and precision go into `args`, since a run that
+    went on in another precision would not be the same run. InputError where the command line asks for something else."""
+    before, file = runs.read_options(args.resume), args.resume / "options.json"
+    if before.get("program") != program:
+        raise InputError(f"{args.resume} is a run of {before.get('program', 'an earlier version')}, not of {program}; continue it "
+                         "with the program that began it")
+    options = from_json(cls, before, file)
+    if before.get("precision") not in ("fp32", "bf16") or not isinstance(before.get("data"), dict):
+        raise InputError(f"{file} is damaged (its precision or its data is missing); start the run again")
+    given = {name: getattr(args, name) for name in ("preset", "precision") if getattr(args, name, None) not in (None, "auto")}
+    if args.run:
+        raise InputError(f"--resume goes on in {args.resume}; leave out --run")
+    if changed := (runs.differences(before, given)
+                   or runs.differences(dataclasses.asdict(options), dataclasses.asdict(options_from(args, options)))):  # type: ignore[call-overload]
         raise InputError(f"--resume continues {args.resume} with the options it was started with, but: {changed}")
     args.precision, args.preset = before["precision"], before.get("preset")
-    return options
+    return options, before
 
 
 def show_plan(written: dict[str, Any], network: nn.Module, images: int, held_out: int, device: torch.device) -> None:
@@ -60,24 +94,48 @@ def show_plan(written: dict[str, Any], network: nn.Module, images: int, held_out
           f"{describe(device)}")
 
 
-def carry_out(program: str, measure: str, name: str, args: argparse.Namespace, written: dict[str, Any], total_steps: int,
-              card: dict[str, Any], device: torch.device, train: Callable[[runs.Run], nn.Module]) -> None:
-    """Open the run folder (a new one with `name` in it, or the one to resume), train, and save the weights with their card: the
-    given entries, and those that are the same for every training. `measure WEIGHTS` tells how good they are."""
-    if args.resume:
-        run = runs.resume(args.resume, total_steps, device, args.tensorboard)
-    else:
-        run = runs.start(args.run or runs.new_folder(program.split(".")[0], name), written, total_steps, args.tensorboard)
-    run.say(f"{name}, {total_steps} steps, seed {written['seed']}; {describe(device)}, {written['precision']}; {run.folder}")
-    try:
-        with runs.interruptible(run.interrupted):
-            network = train(run)
-    except runs.Stopped:
-        run.say(f"stopped; continue with: python -m {program} --data {args.data} --resume {run.folder}")
-        raise KeyboardInterrupt from None
-    weights = run.folder / "weights.safetensors"
-    save_weights(weights, network, {
-        **card, "options": written, "steps": total_steps, "seed": written["seed"], "hardware": describe(device),
-        "seconds": round(run.elapsed()), "versions": versions()})
-    run.say(f"{weights} after {run.elapsed() / 60:.1f} minutes; measure it with: "
-            f"python -m {measure} {weights} --data {args.data}")
+def written(setting: Setting, data: dict[str, str]) -> dict[str, Any]:
+    """What options.json and a card's `options` hold: the recipe, and what else decides the numbers that come out."""
+    return {"program": setting.program, "preset": setting.preset, "precision": setting.precision, "data": data,
+            "threads": torch.get_num_threads(), **dataclasses.asdict(setting.options)}
+
+
+def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], command: str, measure: str,
+              train: Callable[[runs.Run], nn.Module], card: dict[str, Any] | None = None) -> None:
+    """Open the run folder (a new one with `name` in it, or the one to resume), train, and save the weights with their card. `data`:
+    a hash of each set of images; `command`: what makes this run; `measure`: the program that tells how good its weights are;
+    `card`: further entries, which `train` may fill."""
+    args, options = setting.args, written(setting, data)
+    recipe = {name: value for name, value in options.items() if name not in ("program", "data")}
+    if steps < 1:
+        raise InputError(f"{args.data} holds fewer images than one batch; lower --batch")
+    if setting.before and (changed := runs.differences(setting.before["data"], data)):
+        raise InputError(f"{args.data} does not hold the images that {args.resume} was started with ({changed})")
+    folder = args.resume or args.run or runs.new_folder(setting.program.split(".")[0], name)
+    if not args.resume:
+        runs.make_folder(folder)
+    with only_one(folder, "another training goes on there"):
+        run = (runs.resume(folder, steps, setting.device, args.tensorboard) if args.resume
+               else runs.start(folder, options, steps, args.tensorboard))
+        run.say(f"{name}, {steps} steps, seed {setting.options.seed}; {describe(setting.device)}, {setting.precision}; {folder}")
+        if setting.before and setting.before.get("threads") != torch.get_num_threads():
+            run.say(f"warning: the run was started on {setting.before.get('threads')} threads and goes on with "
+                    f"{torch.get_num_threads()}; sums in another order differ in their last digits")
+        try:
+            with runs.interruptible(run.interrupted):
+                network = train(run)
+        except runs.Stopped:
+            run.say(f"stopped; continue with: python -m {setting.program} --data {args.data} --resume {folder}")
+            raise KeyboardInterrupt from None
+        weights = folder / "weights.safetensors"
+        save_weights(weights, network, {
+            "program": setting.program, "command": command, "data": data, "selection": selection(setting.options), **(card or {}),
+            "options": recipe, "steps": steps, "seed": setting.options.seed, "hardware": describe(setting.device),
+            "seconds": round(run.elapsed()), "versions": versions()})
+        run.say(f"{weights} after {run.elapsed() / 60:.1f} minutes; measure it with: "
+                f"python -m {measure} {weights} --data {args.data}")
+
+
+def selection(options: Any) -> str:
+    """How the weights of a run are chosen: not at all."""
+    return "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from common import augment
 from common.options import option
+from common.streams import stream
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,16 @@ class Views:
     """Options of a training between the domains; the defaults vary drawn digits towards photographed ones (MNIST-M → SVHN)."""
 
     augment: str = option("strong", "of source and target images alike", ("none", "mild", "strong"))
-    source_zoom: tuple[float, float] = option((0.8, 1.4), "drawn digits are 20 of 28 pixels high, photographed ones fill it")
-    source_stretch: tuple[float, float] = option((-0.1, 0.1), "half the logarithm of what their width over height is multiplied by")
-    target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size")
-    beside: float = option(0.6, "share of source images with other digits at their sides, as photographs have them")
-    thickness: float = option(0.5, "share of images with thicker or thinner strokes")
-    clutter: float = option(0.0, "share of source images that get a texture which changes sign under the strokes")
+    source_zoom: tuple[float, float] = option(
+        (0.8, 1.4), "drawn digits are 20 of 28 pixels high, photographed ones fill it", above=0.1, most=10)
+    source_stretch: tuple[float, float] = option(
+        (-0.1, 0.1), "half the logarithm of what their width over height is multiplied by", least=-1, most=1)
+    target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size", above=0.1, most=10)
+    beside: float = option(
+        0.6, "share of source images with other digits at their sides, as photographs have them", least=0, most=1)
+    thickness: float = option(0.5, "share of images with thicker or thinner strokes", least=0, most=1)
+    clutter: float = option(
+        0.0, "share of source images that get a texture which changes sign under the strokes", least=0, most=1)
     invert: bool = option(True, "dark may become light, in all channels or in one; without it colours are mixed only")
 
 
@@ -52,7 +57,7 @@ def target_view(images: Tensor, views: Views, generator: torch.Generator) -> Ten
 
 def source_views(images: Tensor, views: Views, seed: int) -> list[Tensor]:
     """Batches of labelled images, varied as in training, the same at every call."""
-    generator = torch.Generator(images.device).manual_seed(seed)
+    generator = stream(seed, "views for statistics")
     return [source_view(part, views, generator) for part in images.split(500)]
 
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from common import tsne
-from common.cli import Parser
+from common.cli import InputError, Parser, whole
 from common.datasets import read_split
 from common.device import choose_device
 from common.domains import TITLES
 from common.evaluate import add_network
+from common.files import check_writable
 from common.predict import Loader
 from common.views import plain
 
@@ -32,14 +33,23 @@ def program(package: str, description: str | None, load_network: Loader, release
     parser = Parser(prog=f"python -m {package}.visualize", description=description)
     add_network(parser)
     parser.add_argument("--output", type=Path, default=Path("tsne.png"), help="tsne.png makes tsne_digit.png and tsne_domain.png")
-    parser.add_argument("--count", type=int, default=1000, help="test images of each domain, every digit equally often")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample and of t-SNE")
+    parser.add_argument("--count", type=whole(10, 10**6), default=1000, help="test images of each domain, all digits alike")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="of the sample and of t-SNE")
     args = parser.parse_args()
 
+    for path in pictures(args.output):
+        check_writable(path)
     device = choose_device(args.device)
     network, card = load_network(args.weights or released(args.target), device)
     paths = draw(network, card["options"], features_of, titles, args.data, device, args.output, args.count, args.seed)
     print(f"{' and '.join(map(str, paths))}")
+
+
+def pictures(output: Path) -> list[Path]:
+    """tsne.png → tsne_digit.png, tsne_domain.png."""
+    if output.suffix.lower() != ".png" or output.is_dir():
+        raise InputError(f"{output} is not the name of a picture; name one that ends in .png")
+    return [output.with_stem(f"{output.stem}_{what}") for what in ("digit", "domain")]
 
 
 def draw(network: Any, options: dict[str, Any], features_of: Features, titles: dict[str, str], data: Path, device: torch.device,
@@ -57,7 +67,7 @@ def draw(network: Any, options: dict[str, Any], features_of: Features, titles: d
         is_target.append(torch.full((len(index),), int(domain == domains[1])))
     points = tsne.embed(torch.cat(features), seed)
     title = f"{titles.get(options['method'], options['method'])}, {' → '.join(TITLES[domain] for domain in domains)}, test images"
-    paths = [output.with_stem(f"{output.stem}_{what}") for what in ("digit", "domain")]
+    paths = pictures(output)
     tsne.draw(paths[0], points, torch.cat(labels).numpy(), [str(digit) for digit in range(10)], True, title)
     names = [f"{TITLES[domain]}\n({role})" for domain, role in zip(domains, ("source", "target"), strict=True)]
     tsne.draw(paths[1], points, torch.cat(is_target).numpy(), names, False, title)

@@ -16,6 +16,7 @@ from common.cli import run_main
 from common.domains import other
 from common.weights import load_into, load_weights
 from dann.models import DANN, build
+from dann.options import Options
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -27,8 +28,8 @@ def released(target: str) -> Path:
 
 def load_network(weights: Path, device: torch.device) -> tuple[DANN, dict[str, Any]]:
     """The network of a weights file in evaluation mode, and its card."""
-    state, card = load_weights(weights)
-    network = build(*(card["options"][name] for name in ("network", "width", "conditional")))
+    state, options, card = load_weights(weights, "dann.train", Options, "network", "width", "conditional")
+    network = build(options.network, options.width, options.conditional)
     load_into(network, state, weights)
     return network.eval().to(device), card
 

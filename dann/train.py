@@ -17,50 +17,52 @@ from common import training
 from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.cli import run_main
-from common.device import autocast, choose_device, choose_precision, seed_step
+from common.device import autocast
 from common.domains import Data
 from common.ema import EMA, estimate_statistics
+from common.files import make_folder
 from common.losses import class_loss, imbalance
 from common.runs import Run
 from common.schedules import ramp, warm_cosine
+from common.streams import key, stream
 from common.views import plain_batches, source_view, source_views, target_view
-from common.weights import load_state, save_state
+from common.weights import save_tensors
 from dann import losses
 from dann.models import DANN, build
-from dann.options import PRESETS, Options, check, chosen, command
+from dann.options import PRESETS, Options, chosen, command
 
 
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> DANN:
     """The method. Returns the network to be released."""
-    torch.manual_seed(options.seed)
-    generator = torch.Generator(device)
+    torch.manual_seed(key(options.seed, "first weights"))
     model = build(options.network, options.width, options.conditional).to(device)
     averaged = EMA(model, options.ema)
     optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
     parts = {"model": model, "averaged": averaged.network, "optimiser": optimiser}
-    load_state(run.state, **parts)
+    run.restore(parts)
 
-    labelled_batches = (Balanced(data.labels, options.batch, options.seed) if options.balanced
-                        else Shuffled(len(data.labels), options.batch, options.seed))
-    unlabelled_batches = Shuffled(len(data.unlabelled), options.batch, options.seed + 1)
+    labelled_batches = (Balanced(data.labels, options.batch, options.seed, "labelled batches") if options.balanced
+                        else Shuffled(len(data.labels), options.batch, options.seed, "labelled batches", device))
+    unlabelled_batches = Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", device)
 
-    for step in run.steps(lambda: save_state(**parts)):
-        seed_step(generator, options.seed, step)
+    for step in run.steps(parts):
+        draws = stream(options.seed, "views", step)
+        torch.manual_seed(key(options.seed, "dropout", step))
         progress = step / run.total_steps
         if options.cosine:
             for group in optimiser.param_groups:
                 group["lr"] = warm_cosine(options.lr, step, progress)
         model.train()
 
-        index = labelled_batches(step).to(device)
-        source = source_view(data.images[index], options, generator)
+        index = labelled_batches(step)
+        source = source_view(data.images[index], options, draws)
         with autocast(device, precision):
             features = model.features(source)
             logits = model.classifier(features)
             loss = source_loss = class_loss(logits, data.labels[index])
 
         if options.method == "dann":
-            target = target_view(data.unlabelled[unlabelled_batches(step).to(device)], options, generator)
+            target = target_view(data.unlabelled[unlabelled_batches(step)], options, draws)
             strength = options.adversary * losses.reversal_schedule(progress)
             with autocast(device, precision):
                 # a forward pass of its own, so that BatchNorm sees one domain at a time
@@ -80,9 +82,10 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
         optimiser.step()
         averaged.update(model, step)
 
+        if options.epochs and (step + 1) % (run.total_steps // options.epochs) == 0:
+            keep(averaged.network, run, step + 1)
         if run.log_due(step):
-            metrics = {"class loss": source_loss.item(),
-                       "held-out": held_out_accuracy(averaged.network, data, options, device, precision)}
+            metrics = {"class loss": source_loss.item(), **held_out_accuracy(averaged.network, data, options, device, precision)}
             if options.method == "dann":
                 metrics |= {"domain loss": domain_loss.item(), "λ": strength,
                             "domain": 100 * losses.domain_accuracy(d_source, d_target).item()}
@@ -101,35 +104,40 @@ def final_network(averaged: DANN, data: Data, options: Options) -> DANN:
     return estimate_statistics(averaged, plain_batches(data.unlabelled[:10_000]))
 
 
-def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str) -> float:
-    """Percent of the labelled domain's held-out images that the averaged network classifies rightly."""
+def keep(averaged: DANN, run: Run, done: int) -> None:
+    """checkpoints/000468.safetensors: the averaged network after an epoch, for whoever wants to measure how it came along
+    (`dann.evaluate`); not for choosing among them."""
+    make_folder(run.folder / "checkpoints")
+    save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", averaged)
+
+
+def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str) -> dict[str, float]:
+    """Percent of the labelled domain's held-out images that the averaged network classifies rightly; nothing where none is held
+    out."""
+    if not len(data.held_images):
+        return {}
     network = copy.deepcopy(averaged).eval()
     with autocast(device, precision):
         if options.adabn:
             network = estimate_statistics(averaged, source_views(data.images[:2000], options, options.seed))
-        return accuracy(network, data.held_images, data.held_labels)
+        return {"held-out": accuracy(network, data.held_images, data.held_labels)}
 
 
 def main() -> None:
-    args = training.arguments("dann.train", __doc__, Options, PRESETS).parse_args()
-    options = training.resumed(args, Options()) if args.resume else chosen(args)
-    check(options)
-    device = choose_device(args.device)
-    precision = choose_precision(args.precision, device)
+    setting = training.setting(training.arguments("dann.train", __doc__, Options, PRESETS), Options, chosen)
+    options, device = setting.options, setting.device
     labelled = options.target if options.method == "target-only" else options.source
-    data = Data(args.data, labelled, options.target if options.method == "dann" else None, options.held_out, device)
+    data = Data(setting.args.data, labelled, options.target if options.method == "dann" else None, options.held_out, device)
     if options.epochs:
-        options = dataclasses.replace(options, steps=options.epochs * max(1, len(data.images) // options.batch))
-
-    written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
-    if args.dry_run:
+        setting.options = options = dataclasses.replace(options, steps=options.epochs * (len(data.images) // options.batch))
+    if setting.args.dry_run:
         network = build(options.network, options.width, options.conditional)
-        training.show_plan(written, network, len(data.images), len(data.held_images), device)
+        training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
         return
-    card = {"command": command(args.preset, options), "data": data.hashes,
-            "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("dann.train", "dann.evaluate --weights", f"{options.method}-{options.source}-{options.target}", args,
-                       written, options.steps, card, device, lambda run: train(options, data, run, device, precision))
+    training.carry_out(
+        setting, name=f"{options.method}-{options.source}-{options.target}", steps=options.steps, data=data.hashes,
+        command=command(setting.preset, options), measure="dann.evaluate --weights",
+        train=lambda run: train(options, data, run, device, setting.precision))
 
 
 if __name__ == "__main__":

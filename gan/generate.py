@@ -1,7 +1,8 @@
 """Faces from a trained generator: `python -m gan.generate --figure OUT_DIR` writes fig1_2.jpg.
 
-The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--count 1000 --output DIR` writes single PNGs, `--interpolate
-strip.png` a walk between the first noise vectors of the seed (a .gif moves).
+The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--count 1000 --output DIR` writes single PNGs, which replace
+faces of the same names; a folder with other images in it is refused. `--interpolate strip.png` writes a walk between the first
+noise vectors of the seed (a .gif moves).
 """
 
 from __future__ import annotations
@@ -11,20 +12,33 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.cli import Parser, run_main
+from common.cli import InputError, Parser, run_main, whole
 from common.device import choose_device
 from common.faces import to_images
-from common.figures import add_arguments, figure_path, grid, save_faces, save_picture, save_walk, walk
+from common.figures import (
+    MOST,
+    PART,
+    add_arguments,
+    check_faces,
+    check_walk,
+    figure_path,
+    grid,
+    save_faces,
+    save_picture,
+    save_walk,
+    walk,
+)
 from common.weights import load_into, load_weights
 from gan.models import Generator, noise
+from gan.options import Options
 
 WEIGHTS = Path(__file__).parent / "weights" / "dcgan.safetensors"
 
 
 def load_generator(weights: Path, device: torch.device) -> Generator:
     """The generator of a weights file in evaluation mode."""
-    state, card = load_weights(weights)
-    generator = Generator(card["options"]["width"])
+    state, options, _ = load_weights(weights, "gan.train", Options, "width")
+    generator = Generator(options.width)
     load_into(generator, state, weights)
     return generator.eval().to(device)
 
@@ -41,17 +55,26 @@ def main() -> None:
     what = add_arguments(parser, "fig1_2.jpg", WEIGHTS)
     what.add_argument("--output", type=Path, metavar="DIR", help="write --count single faces there, as PNG")
     what.add_argument("--interpolate", type=Path, metavar="FILE", help="write a walk of --count steps between noise vectors")
-    parser.add_argument("--count", type=int, default=1000, help="faces of --output, or steps of --interpolate")
+    parser.add_argument("--count", type=whole(1, MOST), help="faces of --output, or steps of --interpolate (default: 1000)")
     args = parser.parse_args()
-    path = figure_path(args.figure, "fig1_2.jpg") if args.figure else None
+    count = args.count or 1000
+    if args.figure:
+        path = figure_path(args.figure, "fig1_2.jpg")
+        if args.count:
+            raise InputError("--count belongs to --output and --interpolate; the figure has 32 faces")
+    elif args.output:
+        check_faces(args.output, count)
+    else:
+        check_walk(args.interpolate, count)
 
     generator = load_generator(args.weights, choose_device(args.device))
-    if path:
+    if args.figure:
         save_picture(path, grid(generate(generator, noise(32, args.seed)), 8))
     elif args.output:
-        save_faces(args.output, generate(generator, noise(args.count, args.seed)))
+        for part, z in enumerate(noise(count, args.seed).split(PART)):
+            save_faces(args.output, generate(generator, z), part * PART)
     else:
-        save_walk(args.interpolate, generate(generator, walk(noise(9, args.seed), args.count)))
+        save_walk(args.interpolate, generate(generator, walk(noise(9, args.seed), count)))
 
 
 if __name__ == "__main__":

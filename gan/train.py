@@ -7,46 +7,45 @@ average is what is shown and released. `--data` may be any folder of images.
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from common import training
-from common.adversary import adam, certainty, check, discriminator_loss, generator_loss, won
+from common.adversary import adam, certainty, discriminator_loss, generator_loss, won
 from common.batches import Shuffled
-from common.cli import InputError, run_main
-from common.device import autocast, choose_device, choose_precision, place, seed_step
+from common.cli import run_main
+from common.device import autocast, place
 from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
-from common.figures import draw_losses, grid, read_curve, save_picture
-from common.runs import Run
-from common.weights import load_state, save_state
+from common.figures import curve, draw_losses, grid, save_picture
+from common.files import make_folder
+from common.runs import Run, read_records
+from common.streams import key, send, stream
 from gan.models import INPUTS, Discriminator, Generator, noise
 from gan.options import PRESETS, Options, chosen, command
 
 
 def train(options: Options, faces: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
     """The method. `faces` are uint8 (N, 3, 64, 64) on the device. Returns the generator to be released."""
-    torch.manual_seed(options.seed)
-    draws = torch.Generator(device)
+    torch.manual_seed(key(options.seed, "first weights"))
     generator = place(Generator(options.width, options.deviation), device)
     discriminator = place(Discriminator(options.d_width or options.width, options.deviation), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
-    load_state(run.state, **parts)
-    batches = Shuffled(len(faces), options.batch, options.seed)
+    run.restore(parts)
+    batches = Shuffled(len(faces), options.batch, options.seed, "batches", device)
 
-    def seen(faces: Tensor) -> Tensor:
-        return disturb(faces, draws) if options.disturb else faces
+    for step in run.steps(parts):
+        draws = stream(options.seed, "noise and views", step)
 
-    for step in run.steps(lambda: save_state(**parts)):
-        seed_step(draws, options.seed, step)
-        real = to_faces(faces[batches(step).to(device)])
+        def seen(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
+            return disturb(faces, draws) if options.disturb else faces
+
+        real = to_faces(faces[batches(step)])
         real = flip(real, draws) if options.flip else real
-        z = torch.randn(len(real), INPUTS, generator=draws, device=device)
+        z = send(torch.randn(len(real), INPUTS, generator=draws), device)
 
         # D: real and generated faces in batches of their own, or BatchNorm would give them away
         with autocast(device, precision):
@@ -75,7 +74,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
             if warning := won(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
-            show(final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
+            run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
     return final_network(averaged.network, 2000)
 
 
@@ -89,30 +88,22 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
     """samples/epoch_001.png: 64 faces of the same noise each time; and the loss curves."""
     with torch.inference_mode():
         faces = generator(noise(64, options.seed).to(next(generator.parameters()).device))
-    (run.folder / "samples").mkdir(exist_ok=True)
+    make_folder(run.folder / "samples")
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", grid(to_images(faces), 8))
-    draw_losses(run.folder / "losses.png", read_curve(run.folder), "DCGAN")
+    draw_losses(run.folder / "losses.png", curve(read_records(run.folder)), "DCGAN")
 
 
 def main() -> None:
-    args = training.arguments("gan.train", __doc__, Options, PRESETS).parse_args()
-    options = training.resumed(args, Options()) if args.resume else chosen(args)
-    check(options)
-    device = choose_device(args.device)
-    precision = choose_precision(args.precision, device)
-    faces = read_faces(args.data, "train")
-    if len(faces.images) < options.batch:
-        raise InputError(f"{args.data} holds {len(faces.images)} faces, less than a batch of {options.batch}; lower --batch")
-    steps = options.epochs * (len(faces.images) // options.batch)
-
-    written = {"preset": args.preset, "precision": precision, **dataclasses.asdict(options)}
-    if args.dry_run:
-        training.show_plan(written, Generator(options.width), len(faces.images), 0, device)
+    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen)
+    options, device = setting.options, setting.device
+    faces = read_faces(setting.args.data, "train")
+    if setting.args.dry_run:
+        training.show_plan(training.written(setting, faces.hashes), Generator(options.width), len(faces.images), 0, device)
         return
-    card = {"command": command(args.preset, options), "data": {"faces": faces.hash},
-            "selection": "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")}
-    training.carry_out("gan.train", "scripts.evaluate_faces --weights", args.preset, args, written, steps, card, device,
-                       lambda run: train(options, faces.images.to(device), run, device, precision))
+    training.carry_out(
+        setting, name=setting.preset, steps=options.epochs * (len(faces.images) // options.batch), data=faces.hashes,
+        command=command(setting.preset, options), measure="scripts.evaluate_faces --weights",
+        train=lambda run: train(options, faces.images.to(device), run, device, setting.precision))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from common import runs, synthetic
+from common.cli import run_main
 
 CPU = torch.device("cpu")
 
@@ -35,10 +41,37 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Decoded images are kept in a folder of the tests, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HW3_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 def call(module, *arguments, code=0):
-    """A program as a user starts it."""
-    result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    """A program's main, as a user calls it but in this process. Returns what it printed and its exit code."""
+    program, out, err = importlib.import_module(module), io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    status = 0
+    with (pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
+        patch.setattr(sys, "argv", [module, *map(str, arguments)])
+        try:
+            run_main(program.main)
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    assert status == code, f"exit code {status}: {err.getvalue()}"
+    return types.SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue(), returncode=status)
+
+
+def process(module, *arguments, code=0, **settings):
+    """A program as a user starts it, in a process of its own."""
+    result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False,
+                            **settings)
     assert result.returncode == code, result.stderr
     return result
 
@@ -86,3 +119,13 @@ def copy_without_labels(root, to, domain="svhn", wrong=False):
     if wrong:
         table.write_text("\n".join([header, *(row.split(",")[0] + ",3" for row in rows)]) + "\n")
     return to
+
+
+def shifted(seed, count, target):
+    """Ten smooth patterns in noise; the target shows them with nearly exchanged colours, moved by four pixels."""
+    patterns = F.interpolate(torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0)), (28, 28), mode="bicubic")
+    labels = torch.arange(count) % 10
+    images = patterns[labels] + 0.5 * torch.randn(count, 3, 28, 28, generator=torch.Generator().manual_seed(seed))
+    if target:
+        images = (0.58 * images + 0.42 * images.flip(1)).roll(4, 3)
+    return (127 + 50 * images).clamp(0, 255).to(torch.uint8), labels

@@ -104,10 +104,10 @@ def test_one_rule_scales_every_image_to_one_number_of_channels(name):
     scale = build(name)[0].scale
     images = torch.rand(6, 3, 28, 28)
     torch.testing.assert_close(scale(images)[2:3], scale(images[2:3]))
-    assert scale(images).shape == (6, 1 if name == "report" else 3, 28, 28) and not [*scale.parameters(), *scale.buffers()]
+    assert scale(images).shape == (6, 1 if name == "report" else 3, 28, 28) and not scale.state_dict()
     if name == "report":
         white = scale(torch.ones(1, 3, 28, 28))
-        assert white.min() == pytest.approx(1) and scale(0 * images).max() == pytest.approx(-1)
+        assert white.min() == pytest.approx(1, abs=1e-3) and scale(0 * images).max() == pytest.approx(-1)
 
 
 def test_conditional_discriminator_sees_classes_but_does_not_train_the_classifier():

@@ -3,30 +3,35 @@
 import copy
 import dataclasses
 import json
+import math
 import types
 
 import pytest
 import torch
-import torch.nn.functional as F
-from conftest import CPU, call, copy_without_labels, open_run, records, resume, same
+from conftest import CPU, call, copy_without_labels, open_run, records, resume, same, shifted
 from PIL import Image
+from torch import nn
+from torch.optim import SGD
 
+from adda import losses
 from adda import train as method
-from adda.models import Adapted, build
+from adda.models import Adapted, Discriminator, build
 from adda.options import command, preset
 from adda.predict import load_network
 from adda.visualize import features_of
 from common import runs
+from common.augment import shift
+from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.datasets import read_split
-from common.device import seed_step
 from common.domains import Data
 from common.ema import EMA
 from common.networks import Centre
+from common.streams import stream
 from common.views import source_view, target_view
 
 TINY = {"width": 8, "batch": 16, "source_batch": 8, "held_out": 20, "source_steps": 6, "adversarial_steps": 6, "epochs": 0}
-SMALL = ["--batch", "16", "--held-out", "20", "--width", "8", "--device", "cpu", "--precision", "fp32"]
+SMALL = ["--batch", "16", "--width", "8", "--device", "cpu", "--precision", "fp32"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -75,40 +80,176 @@ def test_target_encoder_starts_as_the_source_encoder(root, tmp_path):
     assert close(adapted.source, adapted.target)
 
 
+def plain_sgd(monkeypatch):
+    """Steps along the gradient itself, so that they can be compared; Adam's first step shows no more than its sign."""
+    for name in ("Adam", "SGD"):
+        monkeypatch.setattr(torch.optim, name, lambda parameters, lr, *_, sgd=SGD, **__: sgd(parameters, lr))
+
+
+def batch_of(options, data, batch, step):
+    """Labelled images, their labels and unlabelled images of a step, and the stream of its views."""
+    index = (Balanced(data.labels, batch, options.seed, "labelled batches") if options.balanced
+             else Shuffled(len(data.labels), batch, options.seed, "labelled batches", CPU))(step)
+    other = Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", CPU)(step)
+    return data.images[index], data.labels[index], data.unlabelled[other], stream(options.seed, "views", step)
+
+
+def check_weights(mine, theirs):
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("recipe", ["default", "report"])
-def test_a_step_of_stage_2_is_the_papers(recipe, root, tmp_path):
-    """The same step, written down by hand: first D on both domains, then M_t on inverted labels against the new D."""
-    options = tiny("adda", recipe, adversarial_steps=1, ema=0.0, adabn=False, conditional=False)
+def test_steps_of_stage_1_are_the_papers(recipe, root, tmp_path, monkeypatch):
+    plain_sgd(monkeypatch)
+    options = tiny("adda", recipe, lr=0.05, source_steps=8, ema=0.9)
+    torch.manual_seed(0)
+    network, _ = build(options.network, options.width)
+    data, expected, average = data_of(options, root), copy.deepcopy(network).train(), copy.deepcopy(network)
+    run = open_run(tmp_path / "run", 14)
+    run.step = run.first_step = 3
+    result = method.train_source(network, options, data, run, CPU, "fp32")
+    for step in range(3, 8):
+        images, labels, _, views = batch_of(options, data, options.batch, step)
+        scores = expected.classifier(expected.encoder(expected.scale(source_view(images, options, views)))).log_softmax(1)
+        gradients = torch.autograd.grad(-scores[torch.arange(len(labels)), labels].mean(), [*expected.parameters()])
+        rate = 0.05 * ((1 + 10 * step / 8) ** -0.75 if recipe == "report"
+                       else (step + 1) / 50 * 0.5 * (1 + math.cos(math.pi * step / 8)))
+        descend(expected, gradients, rate, average, min(0.9, (1 + step) / (10 + step)))
+    check_weights(network, expected)
+    check_weights(result, average)
+
+
+def descend(network, gradients, rate, average=None, decay=0.0):
+    with torch.no_grad():
+        for weight, gradient in zip(network.parameters(), gradients, strict=True):
+            weight -= rate * gradient
+        if average is not None:
+            for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+                mean.copy_(decay * mean + (1 - decay) * weight)
+
+
+@pytest.mark.parametrize(("recipe", "joint"), [("default", False), ("report", False), ("report", True)])
+def test_steps_of_stage_2_are_the_papers(recipe, joint, root, tmp_path, monkeypatch):
+    """First D on both domains, then M_t on inverted labels against the new D; D's BatchNorm sees batches of one kind in both."""
+    plain_sgd(monkeypatch)
+    options = tiny("adda", recipe, ema=0.9, encoder_lr=0.05, discriminator_lr=0.05, joint=joint, adversarial_steps=3)
     torch.manual_seed(3)
     network, discriminator = build(options.network, options.width, options.conditional)
-    network.eval()
-    expected, d = copy.deepcopy(network), copy.deepcopy(discriminator)
-    adapted = adapt(options, root, tmp_path / "run", network, discriminator)
+    expected, d, data = copy.deepcopy(network).eval(), copy.deepcopy(discriminator), data_of(options, root)
+    average, source_network = copy.deepcopy(expected), copy.deepcopy(expected)
+    result = adapt(options, root, tmp_path / "run", network, discriminator)
 
-    data, generator = data_of(options, root), torch.Generator()
-    step = options.source_steps
-    seed_step(generator, options.seed, step)
-    source = source_view(data.images[method.source_batches(options, data, options.batch)(step)], options, generator)
-    target = target_view(data.unlabelled[method.target_batches(options, data)(step)], options, generator)
-    with torch.no_grad():
-        source_features = network.encoder(network.scale(source))
+    def seen(features):
+        if not options.conditional:
+            return features
+        return torch.einsum("nd,nk->ndk", features, source_network.classifier(features).softmax(1).detach()).flatten(1)
+
+    def scores(one, other):
+        if joint:
+            return d.layers(torch.cat([seen(one), seen(other)])).log_softmax(1).split(16)
+        return d.layers(seen(one)).log_softmax(1), d.layers(seen(other)).log_softmax(1)
+
     expected.encoder.train()
-    target_features = expected.encoder(expected.scale(target))
-    d_optimiser = torch.optim.Adam(d.parameters(), options.discriminator_lr, (0.5, 0.9))
-    out = d.layers(torch.cat([source_features, target_features.detach()])).log_softmax(1)
-    (-(out[:16, 0].mean() + out[16:, 1].mean()) / 2).backward()
-    d_optimiser.step()
-    optimiser = torch.optim.Adam(expected.encoder.parameters(), options.encoder_lr, (0.5, 0.9))
-    (-d.layers(target_features).log_softmax(1)[:, 0].mean()).backward()
-    optimiser.step()
-    # Adam's first step is the sign of the gradient times its rate: leave out where the gradient is as good as zero
-    for mine, theirs, was in zip(adapted.target.encoder.parameters(), expected.encoder.parameters(), network.encoder.parameters(),
-                                 strict=True):
-        clear = theirs.grad.abs() > 1e-6
-        torch.testing.assert_close(mine[clear], theirs[clear], rtol=0, atol=2e-6)
-        assert (mine - was).abs().max() < 1.1 * options.encoder_lr
-    for mine, theirs in zip(discriminator.parameters(), d.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=2e-6)
+    for step in range(6, 9):
+        images, _, unlabelled, views = batch_of(options, data, options.batch, step)
+        source, target = source_view(images, options, views), target_view(unlabelled, options, views)
+        with torch.no_grad():
+            one = source_network.encoder(source_network.scale(source))
+        other = expected.encoder(expected.scale(target))
+        of_source, of_target = scores(one, other.detach())
+        loss = -0.5 * (of_source[:, 0].mean() + of_target[:, 1].mean())
+        descend(d, torch.autograd.grad(loss, [*d.parameters()]), 0.05)
+        loss = -scores(one, expected.encoder(expected.scale(target)))[1][:, 0].mean()
+        descend(expected.encoder, torch.autograd.grad(loss, [*expected.encoder.parameters()]), 0.05, average.encoder,
+                min(0.9, (1 + step - 6) / (10 + step - 6)))
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    for name, weight in expected.named_parameters():
+        torch.testing.assert_close(state["target"][name], weight.detach(), rtol=1e-3, atol=1e-5)
+    check_weights(discriminator, d)
+    check_weights(result.target, average)
+    assert same(result.source, source_network)
+
+
+def test_steps_of_stage_3_are_as_they_are_described(root, tmp_path, monkeypatch):
+    plain_sgd(monkeypatch)
+    options = tiny(lr=0.5, self_training_steps=8, threshold=0.99, ema=0.9, balance=0.1, ramp=0.9)
+    torch.manual_seed(0)
+    network, _ = build(options.network, options.width)
+    data, student, teacher = data_of(options, root), copy.deepcopy(network).train(), copy.deepcopy(network).train()
+    run = open_run(tmp_path / "run", 20)
+    run.step = run.first_step = 15
+    result = method.self_train(Adapted(network, copy.deepcopy(network)), options, data, run, CPU, "fp32")
+    learned = 0
+    for step in range(15, 20):
+        p = (step - 12) / 8
+        weight = 0.5 - 0.5 * math.cos(math.pi * min(1, p / 0.9))
+        images, labels, unlabelled, views = batch_of(options, data, options.source_batch, step)
+        with torch.no_grad():
+            named = teacher(shift(unlabelled / 255, 2, views)).softmax(1)
+        source, target = student(source_view(images, options, views)), student(target_view(unlabelled, options, views))
+        sure = named.amax(1) > options.threshold * source.detach().softmax(1).amax(1).mean()
+        learned += int(sure.sum())
+        target_loss = (-target.log_softmax(1)[torch.arange(16), named.argmax(1)] * sure).mean()
+        loss = (-source.log_softmax(1)[torch.arange(8), labels].mean() + weight * target_loss
+                - 0.1 * (1 - weight) * target.softmax(1).mean(0).log().mean())
+        rate = 0.5 * (step - 12 + 1) / 50 * 0.5 * (1 + math.cos(math.pi * p))
+        descend(student, torch.autograd.grad(loss, [*student.parameters()]), rate, teacher, min(0.9, (1 + step) / (10 + step)))
+    assert 0 < learned < 5 * 16
+    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    for name, weight in student.named_parameters():
+        torch.testing.assert_close(state["student"][name], weight.detach(), rtol=1e-3, atol=1e-5)
+    check_weights(result.target, teacher)
+
+
+def adversaries_of_two_gaussians(in_its_own_step, in_the_encoders):
+    """300 steps of an encoder that can only shift its Gaussian, against a D with BatchNorm; `joint` of either half-step. Share of
+    samples that D names in the end, and how far the means are still apart."""
+    torch.manual_seed(0)
+    d = Discriminator(nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.LeakyReLU(), nn.Linear(32, 2)), conditional=False)
+    moved, identity = nn.Parameter(torch.full((8,), 2.0)), types.SimpleNamespace(classifier=lambda features: features)
+    d_optimiser, optimiser, right = torch.optim.Adam(d.parameters(), 1e-2), torch.optim.Adam([moved], 2e-2), []
+    for _ in range(300):
+        source, target = torch.randn(64, 8), torch.randn(64, 8)
+        d_source, d_target = method.domain_logits(d, identity, source, (target + moved).detach(), in_its_own_step)
+        right.append(losses.domain_accuracy(d_source, d_target).item())
+        for part, loss in ((d_optimiser, losses.discriminator_loss(d_source, d_target)), (optimiser, None)):
+            if loss is None:
+                loss = losses.encoder_loss(method.domain_logits(d, identity, source, target + moved, in_the_encoders)[1])
+            part.zero_grad()
+            loss.backward()
+            part.step()
+    return sum(right[-50:]) / 50, moved.abs().mean().item()
+
+
+def test_batchnorm_in_d_sees_batches_of_one_kind_in_both_half_steps():
+    right, apart = adversaries_of_two_gaussians(True, True)
+    assert right < 0.75 and apart < 0.5
+    assert adversaries_of_two_gaussians(False, False)[0] < 0.75
+    # taught on both domains together, asked about one by itself: BatchNorm subtracts what the encoder should learn from
+    right, apart = adversaries_of_two_gaussians(True, False)
+    assert right > 0.9 and apart > 0.9
+
+
+def test_the_reports_preset_is_the_originals_recipe():
+    for source, target in (("mnistm", "svhn"), ("svhn", "mnistm")):
+        adda = preset("report", "adda", source, target)
+        assert (adda.network, adda.augment, adda.balanced, adda.ema, adda.adabn) == ("report", "none", False, 0, False)
+        assert adda.held_out == 0
+        # stage 1: SGD, rate .01 / (1 + 10 p)^.75 by epoch, momentum .9 (in `optimiser_of`), weight decay 2.5e-4, 10 epochs of 128
+        assert (adda.optimiser, adda.lr, adda.weight_decay, adda.epochs, adda.batch) == ("sgd", 0.01, 2.5e-4, 10, 128)
+        # stage 2: Adam 2e-4, betas (.5, .999), the same weight decay for both networks, some 936 steps, each domain by itself in D
+        assert (adda.encoder_lr, adda.discriminator_lr, adda.betas) == (2e-4, 2e-4, (0.5, 0.999))
+        assert (adda.adversarial_steps, adda.joint, adda.conditional, adda.self_training_steps) == (936, False, False, 0)
+        upper = preset("report", "target-only", source, target)
+        assert dataclasses.replace(upper, method="adda", adversarial_steps=936) == adda and upper.adversarial_steps == 0
+    optimiser = method.optimiser_of(build("report")[0], adda)
+    assert isinstance(optimiser, SGD) and optimiser.defaults["momentum"] == 0.9 and optimiser.defaults["weight_decay"] == 2.5e-4
+    rates = []
+    for step in (0, 467, 468, 4679):
+        method.set_rate(optimiser, adda, step, step / 4680)
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01, 0.01, 0.01 / 2 ** 0.75, 0.01 / 10 ** 0.75])
 
 
 def test_classifier_learns_in_stage_1(root, tmp_path):
@@ -204,19 +345,10 @@ def test_every_checkpoint_is_kept_with_what_can_be_said_without_labels(root, tmp
     seen = records(tmp_path / "run")
     assert {step for step in seen if "nuclear norm" in seen[step]} == {15, 18}
     assert {"held-out", "confident", "class entropy"} <= {*seen[18]}
-    assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == ["000003.safetensors", "000006.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "run/checkpoints").iterdir()) == [
+        f"{step:06}.safetensors" for step in (12, 15, 18)]
     # six steps on ninety images are no training, and it says so
     assert "warning: " in (tmp_path / "run/log.txt").read_text() and len([*result.parameters()]) > 0
-
-
-def shifted(seed, count, target):
-    """Ten smooth patterns in noise; the target shows them with nearly exchanged colours, moved by four pixels."""
-    patterns = F.interpolate(torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0)), (28, 28), mode="bicubic")
-    labels = torch.arange(count) % 10
-    images = patterns[labels] + 0.5 * torch.randn(count, 3, 28, 28, generator=torch.Generator().manual_seed(seed))
-    if target:
-        images = (0.58 * images + 0.42 * images.flip(1)).roll(4, 3)
-    return (127 + 50 * images).clamp(0, 255).to(torch.uint8), labels
 
 
 def test_a_shift_that_source_only_fails_is_solved_by_self_training(tmp_path):
@@ -240,17 +372,19 @@ def test_a_shift_that_source_only_fails_is_solved_by_self_training(tmp_path):
 def test_every_method_trains_and_can_be_measured_and_drawn(name, recipe, root, tmp_path):
     """The programs themselves, from the command line to a picture."""
     folder = tmp_path / "run"
-    length = ["--epochs", "1"] + (["--self-training-steps", "4"] if name == "adda+st" else [])
-    call("adda.train", "--method", name, "--preset", recipe, "--data", root, "--run", folder, *length, *SMALL)
+    length = ["--epochs", "1", "--adversarial-steps", "5"] + (["--self-training-steps", "4"] if name == "adda+st" else [])
+    held_out = ["--held-out", "0" if recipe == "report" else "20"]
+    call("adda.train", "--method", name, "--preset", recipe, "--data", root, "--run", folder, *length, *SMALL, *held_out)
     card = json.loads((folder / "weights.json").read_text())
-    assert card["steps"] == 2 * ((120 - 12) // 16) + (4 if name == "adda+st" else 0) and card["options"]["method"] == name
+    kept = 120 if recipe == "report" else 108
+    assert card["steps"] == kept // 16 + 5 + (4 if name == "adda+st" else 0) and card["options"]["method"] == name
     assert card["command"].startswith("python -m adda.train") and "--epochs 1" in card["command"]
 
     output = call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root, "--device", "cpu",
                   "--json", tmp_path / "figures.json").stdout
     figures = json.loads((tmp_path / "figures.json").read_text())["svhn test"]
     assert figures["count"] == 90 and f"{figures['accuracy']:.2f}" in output
-    assert ("oracle (uses target labels, not a result)" in output) == (name == "adda+st")
+    assert "oracle (uses target labels, not a result)" in output
     if recipe == "default" and name == "adda":
         call("adda.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
              tmp_path / "tsne.png", "--device", "cpu")
@@ -261,7 +395,7 @@ def test_domains_go_through_their_own_networks(root, tmp_path):
     """The source's images are measured with the source's network."""
     weights = tmp_path / "run/weights.safetensors"
     call("adda.train", "--data", root, "--run", tmp_path / "run", "--method", "adda", "--source-steps", 3, "--adversarial-steps", 3,
-         "--encoder-lr", "0.1", "--no-normalise", *SMALL)
+         "--encoder-lr", "0.1", "--no-normalise", "--held-out", "20", *SMALL)
     figures = {}
     for domain in ("mnistm", "svhn"):
         call("adda.evaluate", "--weights", weights, "--data", root, "--device", "cpu", "--domain", domain, "--json",
@@ -293,4 +427,4 @@ def test_a_finished_card_names_its_command():
     options = dataclasses.replace(preset("default", "adda+st", "svhn", "mnistm"), seed=2, threshold=0.8)
     assert command("default", options).endswith("--method adda+st --source svhn --target mnistm --threshold 0.8 --seed 2")
     report = preset("report", "adda", "mnistm", "svhn")
-    assert command("report", dataclasses.replace(report, epochs=10, source_steps=7)).endswith("--preset report --epochs 10")
+    assert command("report", dataclasses.replace(report, epochs=2, source_steps=7)).endswith("--preset report --epochs 2")

@@ -1,64 +1,53 @@
-"""Command lines, files, batches, averaged networks, run folders, weights."""
+"""Batches, random streams, averaged networks, precision and threads, made-up digits."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+import itertools
 
 import pytest
 import torch
+from conftest import CPU
 from torch import nn
 
-from common import options as command_line
-from common import runs, synthetic
+from common import device, synthetic
 from common.batches import Balanced, Shuffled
-from common.cli import InputError, Parser
+from common.cli import InputError
 from common.ema import EMA, estimate_statistics
-from common.files import write_atomically
-from common.weights import load_into, load_weights, save_weights
-from dann.options import Options
+from common.streams import key, stream
 
 
-def run(code):
-    return subprocess.run([sys.executable, "-c", f"from common.cli import *\n{code}"], capture_output=True, text=True, check=False)
+def test_every_purpose_seed_and_step_has_a_stream_of_its_own():
+    keys = {key(seed, purpose, step) for seed in range(3) for purpose in ("views", "labelled batches", "dropout")
+            for step in range(1000)}
+    assert len(keys) == 9000
+    drawn = torch.stack([torch.rand(4000, generator=stream(seed, purpose, step))
+                         for seed, purpose, step in itertools.product((0, 1), ("views", "labelled batches"), (0, 1, 2**40))])
+    assert (torch.corrcoef(drawn) - torch.eye(len(drawn))).abs().max() < 0.06
+    assert torch.equal(*(torch.rand(9, generator=stream(2**63 - 1, "views", 7)) for _ in range(2)))
 
 
-def test_bad_input_is_one_sentence_and_exit_code_2():
-    result = run("def main(): raise InputError('a.csv is empty; fill it')\nrun_main(main)")
-    assert (result.returncode, result.stderr, result.stdout) == (2, "error: a.csv is empty; fill it\n", "")
-    result = run("p = Parser(prog='x'); p.add_argument('--n', type=int); p.parse_args(['--n', 'many'])")
-    assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert run("def main(): raise KeyboardInterrupt\nrun_main(main)").returncode == 130
+def test_the_hardware_alone_decides_the_precision(monkeypatch):
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
+    assert device.choose_precision("auto", CPU) == "bf16" and device.choose_precision("fp32", CPU) == "fp32"
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
+    assert {device.choose_precision("auto", CPU) for _ in range(20)} == {"fp32"}
 
 
-def test_write_is_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file.txt"
-    write_atomically(path, "old")
-    write_atomically(path, b"new")
-    assert path.read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["file.txt"]
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="folder"):
-        write_atomically(tmp_path / "folder", "x")
-    with pytest.raises(InputError, match="absent"):
-        write_atomically(tmp_path / "absent/file.txt", "x")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.txt", "folder"]
+def test_a_users_number_of_threads_is_kept(monkeypatch, one_thread):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    device.choose_device("cpu")
+    assert torch.get_num_threads() == 3
 
 
-def test_options_on_the_command_line_stand_over_the_preset():
-    parser = Parser(prog="x")
-    command_line.add_options(parser, Options)
-    args = parser.parse_args(["--lr", "0.5", "--no-balanced", "--source-zoom", "1", "2"])
-    options = command_line.options_from(args, Options(steps=7))
-    assert (options.lr, options.balanced, options.source_zoom, options.steps) == (0.5, False, (1.0, 2.0), 7)
-    again = command_line.replace(Options(), json.loads(json.dumps({**vars(options), "unknown": 1})))
-    assert again == options
-    assert "(default: 0.998)" in parser.format_help()
+@pytest.mark.parametrize("name", ["meta", "cuda:99", "tpu", "cpu:5", ""])
+def test_a_device_that_is_not_there_is_a_sentence(name):
+    with pytest.raises(InputError, match="device"):
+        device.choose_device(name)
 
 
 @pytest.mark.parametrize(("count", "batch"), [(100, 10), (103, 10), (5, 10)])
 def test_every_image_once_an_epoch_in_a_new_order(count, batch):
-    batches = Shuffled(count, batch, seed=0)
+    batches = Shuffled(count, batch, 0, "batches", CPU)
     per_epoch = count // min(batch, count)
     epochs = [torch.cat([batches(epoch * per_epoch + step) for step in range(per_epoch)]) for epoch in range(2)]
     for epoch in epochs:
@@ -68,7 +57,7 @@ def test_every_image_once_an_epoch_in_a_new_order(count, batch):
 
 def test_batches_depend_on_the_step_alone():
     labels = torch.arange(50) % 3
-    for make in (lambda: Shuffled(50, 8, 1), lambda: Balanced(labels, 8, 1)):
+    for make in (lambda: Shuffled(50, 8, 1, "batches", CPU), lambda: Balanced(labels, 8, 1, "batches")):
         one, other = make(), make()
         for step in (0, 1, 2, 9):
             one(step)
@@ -77,7 +66,7 @@ def test_batches_depend_on_the_step_alone():
 
 def test_balanced_batches_hold_rare_classes_as_often():
     labels = torch.tensor([0] * 990 + [7] * 10)
-    drawn = torch.cat([Balanced(labels, 100, 0)(step) for step in range(50)])
+    drawn = torch.cat([Balanced(labels, 100, 0, "batches")(step) for step in range(50)])
     assert labels[drawn].eq(7).float().mean() == pytest.approx(0.5, abs=0.05)
     assert drawn[labels[drawn] == 0].unique().numel() > 800  # all of a class, not its beginning
 
@@ -114,68 +103,6 @@ def test_statistics_are_those_of_the_images_and_nothing_else_changes():
     assert not any(layer.training for layer in fresh.modules())
     assert original.training and all(torch.equal(before[k], v) for k, v in original.state_dict().items())
     assert torch.equal(fresh[0].weight, original[0].weight)
-
-
-def test_resume_needs_a_whole_checkpoint_and_drops_what_came_after_it(tmp_path):
-    folder, cpu = tmp_path / "run", torch.device("cpu")
-    run = runs.start(folder, {"lr": 1.0}, 10)
-    with pytest.raises(InputError, match="--resume"):
-        runs.start(folder, {"lr": 1.0}, 10)
-    with pytest.raises(InputError, match=r"last\.pt"):
-        runs.resume(folder, 10, cpu)
-    run.log(2, 8, {"loss": 1.0})
-    run.step = 2
-    run.save({"weights": torch.ones(2)})
-    run.log(4, 8, {"loss": 0.5})  # killed before the next checkpoint
-    again = runs.resume(folder, 10, cpu)
-    assert again.first_step == 2 and again.state["weights"].tolist() == [1, 1] and again.elapsed() > run.seconds
-    assert again.state_after(1) is again.state and again.state_after(2) is None
-    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [2]
-    (folder / "last.pt").write_bytes((folder / "last.pt").read_bytes()[:100])
-    with pytest.raises(InputError, match="damaged"):
-        runs.resume(folder, 10, cpu)
-    with pytest.raises(InputError, match=r"options\.json"):
-        runs.read_options(tmp_path)
-
-
-def test_steps_save_now_and_then_and_at_the_end_of_a_stage(tmp_path):
-    run, saved = runs.Run(tmp_path, 10, log_every=4, save_every=3), []
-    run.save = lambda state: saved.append((run.step, state["x"]))
-    assert list(run.steps(lambda: {"x": "first"}, 4)) == [0, 1, 2, 3]
-    due = []
-    for step in run.steps(lambda: {"x": "second"}):
-        if run.log_due(step):
-            due.append(step)
-    assert due == [7, 9] and saved == [(3, "first"), (4, "first"), (6, "second"), (9, "second"), (10, "second")]
-    assert list(run.steps(dict)) == []
-
-
-def test_missing_tensorboard_is_a_sentence_and_starts_no_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it fails, installed or not
-    with pytest.raises(InputError, match="pip install tensorboard"):
-        runs.start(tmp_path / "run", {"lr": 1.0}, 10, tensorboard=True)
-    assert runs.start(tmp_path / "run", {"lr": 1.0}, 10).first_step == 0
-
-
-def test_differences_name_what_changed():
-    assert runs.differences({"lr": 1, "seed": 0}, {"lr": 2, "seed": 0}) == "lr 1 -> 2"
-    assert runs.differences({"lr": 1}, {"lr": 1}) == ""
-
-
-def test_weights_round_trip_and_damage_is_named(tmp_path):
-    path = tmp_path / "weights.safetensors"
-    original = network()
-    save_weights(path, original, {"seed": 3})
-    state, card = load_weights(path)
-    assert card == {"seed": 3} and all(torch.equal(state[k], v) for k, v in original.state_dict().items())
-    with pytest.raises(InputError, match=r"weights\.safetensors"):
-        load_into(nn.Linear(2, 2), state, path)
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(InputError, match="damaged"):
-        load_weights(path)
-    path.with_suffix(".json").unlink()
-    with pytest.raises(InputError, match=r"weights\.json"):
-        load_weights(path)
 
 
 @pytest.mark.parametrize("domain", synthetic.DOMAINS)

@@ -1,20 +1,28 @@
 """Whole trainings on synthetic digits: every method and preset, resume, and what a training may not see."""
 
+import copy
 import dataclasses
 import json
+import math
 import shutil
 import signal
+import types
 
 import pytest
 import torch
-from conftest import CPU, call, copy_without_labels, open_run, records, resume, same
+from conftest import CPU, call, copy_without_labels, open_run, records, resume, same, shifted
 from PIL import Image
 
 from common import runs
+from common.batches import Balanced, Shuffled
+from common.classify import accuracy
 from common.cli import InputError
 from common.domains import Data
 from common.schedules import warm_cosine
+from common.streams import key, stream
+from common.views import source_view, source_views, target_view
 from dann.losses import reversal_schedule
+from dann.models import build
 from dann.options import command, preset
 from dann.train import train
 
@@ -26,10 +34,132 @@ def tiny(method="dann", name="default", **changes):
     return dataclasses.replace(preset(name, method, "mnistm", "svhn"), **{**TINY, "epochs": 0, **changes})
 
 
-def fit(options, root, run):
-    data = Data(root, options.source, "svhn" if options.method == "dann" else None, options.held_out, CPU)
+def data_of(options, root):
+    return Data(root, options.source, "svhn" if options.method == "dann" else None, options.held_out, CPU)
+
+
+def fit(options, root, run, precision="fp32", data=None):
     with runs.interruptible(run.interrupted):
-        return train(options, data, run, CPU, "fp32")
+        return train(options, data or data_of(options, root), run, CPU, precision)
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory):
+    """An uninterrupted DANN, and what it wrote down."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    return fit(tiny(), root, open_run(folder, 12)), records(folder)
+
+
+def step_by_hand(model, options, data, step, total):
+    """One step of gradient descent, written down from the paper's equations without a reversal layer: G_f descends the label
+    predictor's loss and ascends the domain classifier's, times λ."""
+    p, rng = step / total, stream(options.seed, "views", step)
+    torch.manual_seed(key(options.seed, "dropout", step))
+    index = (Balanced(data.labels, options.batch, options.seed, "labelled batches") if options.balanced
+             else Shuffled(len(data.labels), options.batch, options.seed, "labelled batches", CPU))(step)
+    source = source_view(data.images[index], options, rng)
+    features = model.feature(model.scale(source))
+    logits = model.classifier(features)
+    label_loss = -logits.log_softmax(1)[torch.arange(len(index)), data.labels[index]].mean()
+    class_terms, domain_loss = label_loss, None
+    if options.method == "dann":
+        other = Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", CPU)(step)
+        target = target_view(data.unlabelled[other], options, rng)
+        target_features = model.feature(model.scale(target))
+        target_logits = model.classifier(target_features)
+
+        def seen(features, logits):
+            return torch.einsum("nd,nk->ndk", features, logits.softmax(1).detach()).flatten(1) if options.conditional else features
+
+        domain_loss = -0.5 * (model.domain(seen(features, logits)).log_softmax(1)[:, 0].mean()
+                              + model.domain(seen(target_features, target_logits)).log_softmax(1)[:, 1].mean())
+        shares = target_logits.softmax(1)
+        entropy = -(shares * shares.log()).sum(1).mean()
+        growth = 0.5 - 0.5 * math.cos(math.pi * min(1, 2 * p))
+        class_terms = label_loss + options.entropy * growth * entropy - options.balance * shares.mean(0).log().mean()
+    rate = options.lr * (min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * p)) if options.cosine else 1)
+    strength = options.adversary * (2 / (1 + math.exp(-10 * p)) - 1)
+    parameters = dict(model.named_parameters())
+    of_class = torch.autograd.grad(class_terms, [*parameters.values()], retain_graph=True, allow_unused=True)
+    of_domain = (torch.autograd.grad(domain_loss, [*parameters.values()], allow_unused=True) if domain_loss is not None
+                 else [None] * len(parameters))
+    with torch.no_grad():
+        for (name, weight), ours, theirs in zip(parameters.items(), of_class, of_domain, strict=True):
+            if ours is not None:
+                weight -= rate * ours
+            if theirs is not None:
+                weight -= rate * theirs * (1 if name.startswith("domain") else -strength)
+
+
+@pytest.mark.parametrize(("method", "name"), [("dann", "default"), ("dann", "report"), ("source-only", "default"),
+                                              ("target-only", "report")])
+def test_steps_are_the_papers(method, name, root, tmp_path, monkeypatch):
+    """The last five of eight steps, where λ, ramp and learning rate are none of them 0 or 1, against the same written by hand."""
+    options = tiny(method, name, lr=0.05, steps=8, adversary=0.7)
+    data = Data(root, "svhn" if method == "target-only" else "mnistm", "svhn" if method == "dann" else None, 20, CPU)
+    monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, **_: torch.optim.SGD(parameters, lr))
+    torch.manual_seed(key(options.seed, "first weights"))
+    expected = build(options.network, options.width, options.conditional).train()
+    average = copy.deepcopy(expected)
+    run = open_run(tmp_path / "run", 8)
+    run.step = run.first_step = 3
+    result = fit(options, root, run, data=data)
+    for step in range(3, 8):
+        step_by_hand(expected, options, data, step, 8)
+        decay = min(options.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, weight in zip(average.parameters(), expected.parameters(), strict=True):
+                mean.copy_(decay * mean + (1 - decay) * weight)
+    trained = torch.load(tmp_path / "run/last.pt", weights_only=True)["model"]
+    for name, weight in expected.named_parameters():
+        torch.testing.assert_close(trained[name], weight.detach(), rtol=1e-3, atol=1e-5)
+    for mine, mean in zip(result.parameters(), average.parameters(), strict=True):
+        torch.testing.assert_close(mine, mean, rtol=1e-3, atol=1e-5)
+
+
+def test_statistics_are_those_of_the_images_to_be_classified(root, tmp_path, whole):
+    """Plain target images; source-only, which has none, takes source images varied as in training."""
+    data, source_only = data_of(tiny(), root), fit(tiny("source-only"), root, open_run(tmp_path / "run", 12))
+    views = torch.cat(source_views(data.images, tiny("source-only"), 0))
+    for network, images in ((whole[0], data.unlabelled.float() / 255), (source_only, views)):
+        with torch.no_grad():
+            seen = network.feature[0](network.scale(images))
+        torch.testing.assert_close(network.feature[1].running_mean, seen.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_shift_that_source_only_fails_is_solved_by_dann(tmp_path):
+    (images, labels), (test, truth) = shifted(1, 600, target=False), shifted(3, 300, target=True)
+    data = types.SimpleNamespace(images=images, labels=labels, held_images=images[:0], held_labels=labels[:0],
+                                 unlabelled=shifted(2, 600, target=True)[0])
+    found = {}
+    for method in ("source-only", "dann"):
+        options = tiny(method, batch=32, augment="none", steps=150, ema=0.9, lr=2e-3, balance=0.5)
+        run = open_run(tmp_path / method, options.steps)
+        run.log_every = run.save_every = 1000
+        found[method] = accuracy(fit(options, None, run, data=data), test, truth)
+    assert found["source-only"] < 85 and found["dann"] > 95, found
+
+
+def test_bf16_follows_float32(root, tmp_path, whole):
+    """Most published runs train in it."""
+    fit(tiny(), root, open_run(tmp_path / "run", 12), precision="bf16")
+    for step, metrics in records(tmp_path / "run").items():
+        assert metrics["class loss"] == pytest.approx(whole[1][step]["class loss"], rel=0.1)
+        assert metrics["class loss"] != whole[1][step]["class loss"]
+
+
+def test_batches_and_views_are_drawn_apart():
+    """The draw that picks an image must not be the draw of its zoom; and seed 0's streams are not seed 1's."""
+    labels, zooms, places = torch.arange(100) % 10, [], []
+    batches = Balanced(labels, 16, 0, "labelled batches")
+    for step in range(300):
+        places.append(batches(step).float())
+        zooms.append(torch.rand(16, generator=stream(0, "views", step)))
+    for seed, purpose, shift in ((0, "labelled batches", 0), (1, "views", 0), (0, "views", 1), (1, "labelled batches", 0)):
+        others = torch.cat([torch.rand(16, generator=stream(seed, purpose, step + shift)) for step in range(300)])
+        assert abs(torch.corrcoef(torch.stack([torch.cat(zooms), others]))[0, 1]) < 0.06
+    assert abs(torch.corrcoef(torch.stack([torch.cat(zooms), torch.cat(places)]))[0, 1]) < 0.06
 
 
 @pytest.mark.parametrize("name", ["default", "report"])
@@ -51,54 +181,43 @@ def test_every_method_trains_two_epochs_and_can_be_measured(method, name, root, 
     assert figures["count"] == 90 and f"{figures['accuracy']:.2f}" in output
 
 
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path):
-    options = tiny()
-    whole = fit(options, root, open_run(tmp_path / "whole", 12))
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path, whole):
     # interrupted in the middle of an epoch of either domain; the schedule is that of all twelve steps
     torch.manual_seed(99)
-    with pytest.raises(runs.Stopped):
-        fit(options, root, open_run(tmp_path / "part", 12, stop_after=6))
-    torch.rand(5)  # whatever happened to the random state in between
-    resumed = fit(options, root, resume(tmp_path / "part", 12))
-    assert same(whole, resumed)
-    assert set(records(tmp_path / "whole")) == {2, 4, 6, 8, 10, 12} and records(tmp_path / "whole") == records(tmp_path / "part")
-
-
-def test_ctrl_c_saves_and_the_handlers_are_given_back(root, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(runs.Stopped):
-        fit(tiny(), root, open_run(tmp_path / "run", 12, stop_after=6))
+        fit(tiny(), root, open_run(tmp_path / "part", 12, stop_after=6))
     assert signal.getsignal(signal.SIGINT) is before
-    state = torch.load(tmp_path / "run/last.pt", weights_only=True)
+    state = torch.load(tmp_path / "part/last.pt", weights_only=True)
     assert state["step"] == 6 and {"model", "averaged", "optimiser"} <= set(state)
+    torch.rand(5)  # whatever happened to the random state in between
+    resumed = fit(tiny(), root, resume(tmp_path / "part", 12))
+    assert same(whole[0], resumed)
+    assert set(whole[1]) == {2, 4, 6, 8, 10, 12} and whole[1] == records(tmp_path / "part")
 
 
 @pytest.mark.parametrize("method", ["source-only", "dann"])
-def test_target_labels_are_unreachable(method, root, tmp_path):
-    """Wrong target labels, or none at all, train the very same network."""
-    copies = [root, copy_without_labels(root, tmp_path / "none"), copy_without_labels(root, tmp_path / "wrong", wrong=True)]
-    networks = [fit(tiny(method), copy, open_run(tmp_path / f"run{index}", 12)) for index, copy in enumerate(copies)]
-    assert same(networks[0], networks[1]) and same(networks[0], networks[2])
+def test_target_labels_are_unreachable(method, root, tmp_path, whole):
+    """Wrong target labels, or none at all, train the very same network; source-only does without the target's images too."""
+    first = whole[0] if method == "dann" else fit(tiny(method), root, open_run(tmp_path / "run", 12))
+    nothing = tmp_path / "nothing"
+    shutil.copytree(root, nothing)
+    shutil.rmtree(nothing / "digits/svhn")
+    for name, copied in (("none", copy_without_labels(root, tmp_path / "none")),
+                         ("wrong", copy_without_labels(root, tmp_path / "wrong", wrong=True)), ("nothing", nothing)):
+        if name != "nothing" or method == "source-only":
+            assert same(first, fit(tiny(method), copied, open_run(tmp_path / f"run-{name}", 12)))
 
 
-def test_source_only_touches_no_target_image(root, tmp_path):
-    shutil.copytree(root, tmp_path / "alone")
-    shutil.rmtree(tmp_path / "alone/digits/svhn")
-    runs_of_both = [fit(tiny("source-only"), data, open_run(tmp_path / f"run{index}", 12))
-                    for index, data in enumerate((root, tmp_path / "alone"))]
-    assert same(*runs_of_both)
+def test_seed_and_target_images_matter(root, tmp_path, whole):
+    again, seed, adversary = (fit(tiny(**changes), root, open_run(tmp_path / f"run{index}", 12)) for index, changes in
+                              enumerate(({}, {"seed": 1}, {"adversary": 0.0})))
+    assert same(whole[0], again) and not same(whole[0], seed) and not same(whole[0], adversary)
 
 
-def test_seed_and_target_images_matter(root, tmp_path):
-    first, again, seed, adversary = (fit(tiny(**changes), root, open_run(tmp_path / f"run{index}", 12)) for index, changes in
-                                     enumerate(({}, {}, {"seed": 1}, {"adversary": 0.0})))
-    assert same(first, again) and not same(first, seed) and not same(first, adversary)
-
-
-def test_progress_of_the_schedules_is_step_over_total_steps(root, tmp_path):
+def test_progress_of_the_schedules_is_step_over_total_steps(whole):
     """λ and the learning rate know the schedule's length, not the sizes of the two domains."""
-    fit(tiny(adversary=1.0), root, open_run(tmp_path / "run", 12))
-    seen = records(tmp_path / "run")
+    seen = whole[1]
     assert [seen[step]["λ"] for step in seen] == [reversal_schedule((step - 1) / 12) for step in seen]
     assert warm_cosine(1e-3, 999, 0.999) < 1e-5 < warm_cosine(1e-3, 500, 0.5) < 1e-3
     assert warm_cosine(1e-3, 0, 0) == pytest.approx(2e-5)
@@ -119,7 +238,7 @@ def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_pa
     options = json.loads((folder / "options.json").read_text())
     del options["balance"]
     (folder / "options.json").write_text(json.dumps(options))
-    assert "had no balance" in call("dann.train", "--data", root, "--resume", folder, code=2).stderr
+    assert "lacks balance" in call("dann.train", "--data", root, "--resume", folder, code=2).stderr
     call("dann.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
          tmp_path / "tsne.png", "--device", "cpu")
     assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))
