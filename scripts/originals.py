@@ -1,161 +1,122 @@
-"""Reading the publishers' files: SVHN .mat, MNIST IDX, BSDS500 folder or archive, CelebA folder or zip.
+"""Reading the publishers' files: SVHN .mat, MNIST IDX, BSDS500.
 
-Each reader returns decoded arrays or an InputError that names the file and says what to do. `OFFICIAL` holds what is known of
-the official releases; other data are read all the same, and called what they are.
+Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to do. `OFFICIAL`
+holds what is known of the official releases; other data are read all the same, and called what they are.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
-import tarfile
-import zipfile
-from collections.abc import Callable
-from pathlib import Path
+import math
+import re
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from common.cli import InputError
+from scripts.places import AGAIN, Missing, Place, decode, find, places, unzipped
 
-# images of each split in the official release, as (train, test)
-OFFICIAL = {"svhn": (73257, 26032), "mnistm": (60000, 10000), "photographs": (200, 200), "face": (162770, 19867)}
-# SHA-256 of the decompressed IDX images: the gzip wrapper differs between mirrors, the content does not
-MNIST_CONTENT = {"train": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                 "test": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"}
-AGAIN = "it is cut short or damaged; fetch it again"
-
-
-def find(root: Path, *names: str) -> Path | None:
-    """The first file or folder of one of these names, at any depth below root."""
-    for name in names:
-        found = sorted(root.rglob(name))
-        if found:
-            return found[0]
-    return None
+# images of each split in the official release
+OFFICIAL = {"svhn": {"train": 73257, "test": 26032}, "published": {"train": 59001, "test": 9001},
+            "photographs": {"train": 200, "test": 200}, "face": {"train": 162770, "test": 19867}}
+# SHA-256 of the decompressed IDX files: the gzip wrapper differs between mirrors, the content does not
+MNIST_CONTENT = {"train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+                 "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+                 "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+                 "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"}
 
 
-def read_svhn(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+def digits_checked(path: Path, labels: np.ndarray) -> np.ndarray:
+    """(N,) int64 of labels from 0 to 9. InputError for others, and for none at all."""
+    if not len(labels):
+        raise InputError(f"{path} holds no digits; fetch the publisher's own")
+    if len(wrong := np.flatnonzero(~np.isin(labels, np.arange(10)))):
+        raise InputError(f"{path}: the label of digit {wrong[0]}, counted from 0, is {labels[wrong[0]]}, not a digit; fetch the "
+                         "publisher's own")
+    return labels.astype(np.int64)
+
+
+def read_svhn(root: Place, split: str) -> tuple[np.ndarray, np.ndarray]:
     """(N, 32, 32, 3) uint8 and (N,) labels in the file's order, its label 10 as the digit 0."""
     from scipy.io import loadmat
 
-    path = find(root, f"{split}_32x32.mat")
-    if path is None:
-        raise FileNotFoundError(f"SVHN's {split}_32x32.mat")
+    found = find(root, "svhn|digits", f"{split}_32x32.mat")
+    if found is None:
+        raise Missing(f"{split}_32x32.mat")
+    path, data = found[0].path / found[1], found[0].read(found[1])
     try:
-        content = loadmat(path)
-        images, labels = content["X"].transpose(3, 0, 1, 2), content["y"].reshape(-1).astype(np.int64)
-        assert images.shape[1:] == (32, 32, 3) and len(images) == len(labels)
+        content = loadmat(io.BytesIO(data), variable_names=["X", "y"])
+    except NotImplementedError:
+        raise InputError(f"{path} is a MATLAB file of version 7.3; fetch SVHN's own, of an older version") from None
     except Exception as problem:  # scipy raises many types for a damaged file
-        raise InputError(f"{path} cannot be read as SVHN's cropped digits ({type(problem).__name__}): {AGAIN}") from None
-    return images, labels % 10
+        raise InputError(f"{path} cannot be read as a MATLAB file ({type(problem).__name__}): {AGAIN}") from None
+    images, labels = (np.asarray(content.get(name)) for name in "Xy")
+    if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or labels.dtype.kind not in "uif"
+            or labels.size != images.shape[3]):
+        raise InputError(f"{path} does not hold SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), but X: {images.shape} "
+                         f"{images.dtype}, y: {labels.shape} {labels.dtype}; fetch format 2 of SVHN")
+    labels = labels.reshape(-1)
+    return images.transpose(3, 0, 1, 2), digits_checked(path, np.where(labels == 10, 0, labels))
 
 
-def read_mnist(root: Path, split: str) -> tuple[np.ndarray, np.ndarray, bool]:
+def read_mnist(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, bool]:
     """(N, 28, 28) uint8, (N,) labels, and whether the images are MNIST's own, bit for bit."""
-    stem = {"train": "train", "test": "t10k"}[split]
-    raw = _idx(root, f"{stem}-images-idx3-ubyte", 2051)
-    labels = _idx(root, f"{stem}-labels-idx1-ubyte", 2049)
-    official = hashlib.sha256(raw[1]).hexdigest() == MNIST_CONTENT[split]
-    images = np.frombuffer(raw[1], np.uint8, offset=16).reshape(-1, 28, 28)
-    numbers = np.frombuffer(labels[1], np.uint8, offset=8).astype(np.int64)
-    if len(images) != len(numbers):
-        raise InputError(f"{raw[0]} has {len(images)} images and {labels[0]} {len(numbers)} labels; fetch both again")
-    return images, numbers, official
+    path, images, official = _idx(root, split, "images")
+    if images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise InputError(f"{path} holds digits of {'x'.join(map(str, images.shape[1:]))}, not MNIST's 28x28; fetch MNIST's own")
+    labels = read_mnist_labels(root, split)
+    if len(images) != len(labels):
+        raise InputError(f"{path} has {len(images)} images, but its file of labels {len(labels)} labels; fetch both again")
+    return images, labels, official
 
 
-def _idx(root: Path, stem: str, magic: int) -> tuple[Path, bytes]:
-    """Path and content of an IDX file, its header checked against its length."""
-    path = find(root, stem + ".gz", stem, stem.replace("-idx", ".idx"))
-    if path is None:
-        raise FileNotFoundError(f"MNIST's {stem}.gz")
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as problem:
-        raise InputError(f"{path} cannot be unpacked ({type(problem).__name__}): {AGAIN}") from None
-    count = 4 if magic == 2051 else 2  # integers in the header: the magic number and the sizes
-    header = np.frombuffer(data[:4 * count].ljust(4 * count, b"\0"), ">i4")
-    if header[0] != magic or len(data) != 4 * count + int(np.prod(header[1:], dtype=np.int64)):
-        raise InputError(f"{path} is not the IDX file its name says: {AGAIN}")
-    return path, data
+def read_mnist_labels(root: Place, split: str) -> np.ndarray:
+    """(N,) labels."""
+    path, labels, _ = _idx(root, split, "labels")
+    return digits_checked(path, labels)
 
 
-def read_photographs(root: Path, split: str) -> dict[str, np.ndarray]:
+def read_photographs(root: Place, split: str) -> dict[str, np.ndarray]:
     """BSDS500's photographs of that split, name → (H, W, 3) uint8, sorted by name."""
-    read = _opener(root, f"images/{split}", ("BSR_bsds500.tgz", "BSDS500.tgz", "*.tgz"))
-    if read is None:
-        raise FileNotFoundError(f"BSDS500's images/{split} (or BSR_bsds500.tgz)")
-    return {name: _decode(path, data) for name, (path, data) in sorted(read.items())}
+    for place in places(root, "bsds|bsr"):
+        folders = {str(PurePosixPath(name).parent) for name in place.images(f"images/{split}")}
+        if folders:
+            # other sets have folders of that name too
+            chosen = min(folders, key=lambda folder: (not re.search("bsds500|bsr", folder, re.IGNORECASE), folder))
+            found = [name for name in place.images(f"images/{split}") if str(PurePosixPath(name).parent) == chosen]
+            read = {PurePosixPath(name).name: _large_enough(place.path / name, decode(place, name)) for name in found}
+            return dict(sorted(read.items()))
+    raise Missing(f"BSDS500's images/{split}")
 
 
-def _opener(root: Path, inside: str, archives: tuple[str, ...]) -> dict[str, tuple[str, bytes]] | None:
-    """name → (path for messages, bytes) of the .jpg files in the folder `inside`, unpacked or in a tar archive."""
-    folders = [f for f in sorted(root.rglob(Path(inside).name)) if f.as_posix().endswith(inside) and any(f.glob("*.jpg"))]
-    if folders:
-        return {p.name: (str(p), p.read_bytes()) for p in folders[0].glob("*.jpg")}
-    path = find(root, *archives)
-    if path is None:
-        return None
-    try:
-        with tarfile.open(path) as archive:
-            found = {Path(m.name).name: (f"{path}:{m.name}", archive.extractfile(m).read())  # type: ignore[union-attr]
-                     for m in archive if m.isfile() and f"{inside}/" in m.name and m.name.endswith(".jpg")}
-    except (tarfile.TarError, OSError, EOFError) as problem:
-        raise InputError(f"{path} cannot be unpacked ({type(problem).__name__}): {AGAIN}") from None
-    return found or None
+def _large_enough(path: Path, photograph: np.ndarray) -> np.ndarray:
+    if min(photograph.shape[:2]) < 28:
+        raise InputError(f"{path} is smaller than a digit (28x28); fetch BSDS500's own")
+    return photograph
 
 
-def _decode(path: str, data: bytes) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception as problem:  # Pillow raises many types
-        raise InputError(f"{path} cannot be read as an image ({problem}): {AGAIN}") from None
+def _idx(root: Place, split: str, kind: str) -> tuple[Path, np.ndarray, bool]:
+    """Path and content of an IDX file, and whether it is MNIST's own. Where several have the name, as Fashion-MNIST's do, MNIST's
+    own is taken, else the first."""
+    what, axes = f"{'train' if split == 'train' else 't10k'}-{kind}", {"images": 3, "labels": 1}[kind]
+    stem = f"{what}-idx{axes}-ubyte"
+    for place in places(root, "mnist|" + what):
+        names = [n for end in (".gz", "") for one in (stem, stem.replace("-idx", ".idx")) for n in place.has(one + end)]
+        read = [(place.path / name, unzipped(place.path / name, place.read(name))) for name in names]
+        for path, data in sorted(read, key=lambda pair: hashlib.sha256(pair[1]).hexdigest() != MNIST_CONTENT[what]):
+            return path, _array(path, data, axes), hashlib.sha256(data).hexdigest() == MNIST_CONTENT[what]
+    raise Missing(f"{stem}.gz")
 
 
-def celeba_images(root: Path) -> Callable[[str], np.ndarray]:
-    """A function name → (H, W, 3) uint8 of CelebA's aligned images, from the folder or from the zip."""
-    folder = find(root, "img_align_celeba")
-    if folder is not None and folder.is_dir():
-        inner = folder / "img_align_celeba"  # some unpackers make the folder twice
-        place = inner if inner.is_dir() else folder
-
-        def from_folder(name: str) -> np.ndarray:
-            path = place / name
-            if not path.is_file():
-                raise InputError(f"{path} is not there, but list_eval_partition.txt names it; fetch the images again")
-            return _decode(str(path), path.read_bytes())
-
-        return from_folder
-    path = find(root, "img_align_celeba.zip")
-    if path is None:
-        raise FileNotFoundError("CelebA's img_align_celeba folder or img_align_celeba.zip")
-    try:
-        archive = zipfile.ZipFile(path)
-        names = {Path(n).name: n for n in archive.namelist()}
-    except (zipfile.BadZipFile, OSError):
-        raise InputError(f"{path} cannot be unpacked: {AGAIN}") from None
-
-    def from_zip(name: str) -> np.ndarray:
-        try:
-            return _decode(f"{path}:{name}", archive.read(names[name]))
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError):
-            raise InputError(f"{path} has no whole image {name}: {AGAIN}") from None
-
-    return from_zip
-
-
-def read_celeba_lists(root: Path) -> tuple[dict[str, dict[str, int]], dict[str, int]]:
-    """name → attributes (-1 or 1), and name → partition (0 train, 1 validation, 2 test)."""
-    attributes, partition = find(root, "list_attr_celeba.txt"), find(root, "list_eval_partition.txt")
-    if attributes is None or partition is None:
-        raise FileNotFoundError("CelebA's list_attr_celeba.txt and list_eval_partition.txt")
-    try:
-        _, header, *rows = attributes.read_text().splitlines()
-        columns = header.split()
-        table = {n: dict(zip(columns, map(int, v), strict=True)) for n, *v in (r.split() for r in rows if r.strip())}
-        parts = {n: int(p) for n, p in (r.split() for r in partition.read_text().splitlines() if r.strip())}
-    except ValueError:
-        raise InputError(f"{attributes} or {partition} has a row that is not whole: {AGAIN}") from None
-    return table, parts
+def _array(path: Path, data: bytes, axes: int) -> np.ndarray:
+    """The uint8 array of an IDX file: four bytes that say so, the sizes, the values."""
+    begin = 4 + 4 * axes
+    if data[:4] != bytes([0, 0, 8, axes]):
+        raise InputError(f"{path} is not the IDX file that its name says; fetch MNIST's own")
+    sizes = [int(size) for size in np.frombuffer(data[4:begin].ljust(begin - 4, b"\0"), ">u4")]
+    if (beyond := len(data) - begin - math.prod(sizes)) < 0:
+        raise InputError(f"{path} cannot be read: {AGAIN}")
+    if beyond:
+        raise InputError(f"{path} holds {beyond} bytes more than its header says; fetch MNIST's own")
+    return np.frombuffer(data, np.uint8, offset=begin).reshape(sizes)
