@@ -1,7 +1,7 @@
-#!/bin/bash
+#!/bin/sh
 # Predictions of the DANN adapted to TARGET (mnistm or svhn): bash hw3_p3.sh IMAGE_DIR TARGET OUT_CSV
-here="${BASH_SOURCE[0]%/*}"
-[ "$here" = "${BASH_SOURCE[0]}" ] && here=.
-python="$here/.venv/bin/python"
+here=$(readlink -f -- "${BASH_SOURCE:-$0}")  # bash tells only BASH_SOURCE what it found on PATH
+here=${here%/*}
+python=$here/.venv/bin/python
 [ -x "$python" ] || python=python3
-PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" exec "$python" -m dann.predict "$@"
+exec "$python" -I -S "$here/scripts/start.py" dann.predict "$@"

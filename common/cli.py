@@ -129,15 +129,21 @@ def out_of_memory(problem: BaseException) -> bool:
 
 
 def _open_closed_streams() -> None:
-    """Open what the caller has closed of standard input, output and error, so that no file gets their numbers. An output that
-    was closed fails when something is printed."""
+    """Open what the caller has closed of standard input, output and error, so that no file gets their numbers. An output that was
+    closed becomes a pipe that nobody reads: it is an error when something is written to it."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free
-    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
-    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stdout is None:
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        os.close(reader)
+        os.close(writer)
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _end_quietly() -> None:

@@ -1,37 +1,41 @@
-#!/bin/bash
+#!/bin/sh
 # From a fresh clone to results: bash scripts/quickstart.sh [RESULTS_DIR]
-# Makes .venv, installs, and runs every graders' script that is here: on made-up digits, or on the test digits of the folder
-# that HW3_DATA names.
-set -euo pipefail
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# Makes .venv, installs, and runs every graders' script that is here: on made-up digits, or on the test digits of the folder that
+# HW3_DATA names.
+set -eu
+root=$(readlink -f -- "$0")
+root=${root%/scripts/*}
 . "$root/scripts/environment.sh"
-install requirements.txt
 
-results="${1:-$root/quickstart_results}"
-mkdir -p "$results"
-results="$(cd "$results" && pwd)"
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+results=${1:-$root/quickstart_results}
+mkdir -p -- "$results" 2> /dev/null && [ -w "$results" ] || fail "the folder $results cannot be made or written to; name another"
+results=$(CDPATH='' cd -- "$results" && pwd)
+data=$results/made_up_digits
 if [ -n "${HW3_DATA:-}" ]; then
-    data="$(cd "$HW3_DATA" && pwd)"
-else
-    data="$results/made_up_digits"
-    [ -e "$data/digits/svhn/test.csv" ] || "$python" -m common.synthetic --to "$data" --count 500
+    [ -d "$HW3_DATA/digits" ] || fail "$HW3_DATA, which HW3_DATA names, holds no folder digits"
+    data=$(CDPATH='' cd -- "$HW3_DATA" && pwd)
 fi
 
+install requirements.txt
+only_one "$results"
+[ -n "${HW3_DATA:-}" ] || [ -e "$data/digits/svhn/test.csv" ] || program common.synthetic --to "$data" --count 500
+
 for problem in 1 2; do
-    script="$root/hw3_p$problem.sh"
+    script=$root/hw3_p$problem.sh
     [ -e "$script" ] || continue
     echo "hw3_p$problem.sh: faces"
-    bash "$script" "$results"
+    sh "$script" "$results"
 done
 for problem in 3 4; do
-    script="$root/hw3_p$problem.sh"
+    script=$root/hw3_p$problem.sh
     [ -e "$script" ] || continue
     for target in mnistm svhn; do
-        images="$data/digits/$target/test"
-        csv="$results/p${problem}_$target.csv"
-        bash "$script" "$images" "$target" "$csv"
-        echo "hw3_p$problem.sh, $target: $([ -e "$images.csv" ] && "$python" -m scripts.score "$csv" "$images.csv" || echo predicted)"
+        images=$data/digits/$target/test
+        csv=$results/p${problem}_$target.csv
+        sh "$script" "$images" "$target" "$csv"
+        score=predicted
+        [ ! -e "$images.csv" ] || score=$(program scripts.score "$csv" "$images.csv")
+        echo "hw3_p$problem.sh, $target: $score"
     done
 done
 [ -n "${HW3_DATA:-}" ] || echo "(made-up digits of fonts, which no network was trained on; chance is 10%)"

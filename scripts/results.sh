@@ -1,33 +1,30 @@
-#!/bin/bash
+#!/bin/sh
 # Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS]
 # Trains and measures what has no card yet, one run after the other (about fourteen hours on two cores), and continues the run that
 # was stopped. EPOCHS=50 gives the report's recipe its full length, as a GPU allows.
-set -euo pipefail
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+set -eu
+root=$(readlink -f -- "$0")
+root=${root%/scripts/*}
 . "$root/scripts/environment.sh"
+data=${1:-$root/hw3_data} runs=${2:-$root/runs/results}
+[ -d "$data" ] || fail "$data does not exist; make it with: python -m scripts.prepare_data --from ORIGINALS --to $data"
+mkdir -p -- "$runs" 2> /dev/null || fail "the folder $runs cannot be made; name another"
+data=$(CDPATH='' cd -- "$data" && pwd)
+runs=$(CDPATH='' cd -- "$runs" && pwd)
 install requirements.txt
-data="$(cd "${1:-$root/hw3_data}" && pwd)"
-mkdir -p "${2:-$root/runs/results}"
-runs="$(cd "${2:-$root/runs/results}" && pwd)"
-cd "$root"
+CDPATH='' cd -- "$root"
 
-# train PACKAGE RUN OPTIONS...
+# train PACKAGE RUN OPTIONS...: preset and seed are named, so that a run of other options is not continued
 train() {
-    local package="$1" run="$2"
+    package="$1" run="$2"
     shift 2
-    if [ -e "$run/last.pt" ]; then
-        "$python" -m "$package.train" --data "$data" --resume "$run"
-    elif [ ! -e "$run/options.json" ]; then
-        "$python" -m "$package.train" --data "$data" --run "$run" "$@"
-    else
-        echo "error: $run was stopped before its first checkpoint; remove it and start again" >&2
-        exit 2
-    fi
+    if [ -e "$run/last.pt" ]; then set -- --resume "$run" "$@"; else set -- --run "$run" "$@"; fi
+    program "$package.train" --data "$data" --preset default --seed 0 "$@"
 }
 
 # measure PACKAGE CARD NAME OPTIONS...: CARD is the weights' file to release, or a .json to keep the card alone
 measure() {
-    local package="$1" card="$2" run="$runs/$3"
+    package="$1" card="$2" run="$runs/$3"
     shift 3
     [ -e "${card%.*}.json" ] && return
     mkdir -p "$(dirname "$card")"
@@ -37,7 +34,7 @@ measure() {
         dann) set -- dann.evaluate --adabn ;;
         adda) set -- adda.evaluate ;;
     esac
-    "$python" -m "$@" --weights "$run/weights.safetensors" --data "$data" --save "$card"
+    program "$@" --weights "$run/weights.safetensors" --data "$data" --save "$card"
 }
 
 if [ -d "$data/face/test" ]; then
@@ -56,7 +53,7 @@ fi
 # ablation CARD OPTIONS...: one thing left out, of stage 1 alone (source-), or of all stages on a schedule an eighth as long;
 # of a whole that inverts colours, and whose balance does not fade, in both directions
 ablation() {
-    local card="$1" stages="--invert --no-fade --source-steps 1000 --adversarial-steps 500 --self-training-steps 1000 --ramp 0.1"
+    card="$1" stages="--invert --no-fade --source-steps 1000 --adversarial-steps 500 --self-training-steps 1000 --ramp 0.1"
     shift
     case "$card" in source*) stages="--invert --method adda --source-steps 1000 --adversarial-steps 0" ;; esac
     measure adda adda/results/ablation/$card-$source-$target.json ablation-$card-$source $domains $stages "$@"
@@ -101,4 +98,4 @@ for source in mnistm svhn; do
     ablation no-adversary --adversarial-steps 0
     ablation no-self-training --method adda --self-training-steps 0
 done
-"$python" -m scripts.report --write
+program scripts.report --write

@@ -1,10 +1,11 @@
-#!/bin/bash
+#!/bin/sh
 # Lint, types and tests: bash scripts/test.sh [pytest's arguments]. Installs what it lacks into .venv.
-set -euo pipefail
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+set -eu
+root=$(readlink -f -- "$0")
+root=${root%/scripts/*}
 . "$root/scripts/environment.sh"
 install requirements-dev.txt
-cd "$root"
+CDPATH='' cd -- "$root"
 "$python" -m ruff check .
 "$python" -m mypy
 exec "$python" -m pytest -q "$@"
