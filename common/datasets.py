@@ -22,7 +22,7 @@ from torch import Tensor
 from common.cli import InputError
 from common.cores import cores
 from common.decode import decode
-from common.files import make_folder, write
+from common.files import make_folder, read_object, write
 from common.folders import Stamp, look, one_line, say_what_is_passed_over
 from common.pictures import WHITE
 from common.tables import digit, number, read_columns
@@ -44,6 +44,11 @@ def read_split(root: Path, domain: str, split: str, labelled: bool) -> ImageSet:
     folder = root / "digits" / domain / split
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist; make it with: python -m scripts.prepare_data --from ORIGINALS --to {root}")
+    # scripts.prepare_data leaves a note of how it blended; other people's data have none, and are taken as they are
+    note = folder.parent / f".{split}.json"
+    if domain == "mnistm" and note.exists() and read_object(note).get("blend") != "binarised":
+        raise InputError(f"{folder} was made by an earlier version, which blended the digits' grey levels; the published MNIST-M "
+                         f"binarises them first. Remove {folder.parent} and run scripts.prepare_data again")
     images, names = read_images(folder)
     return ImageSet(images, names, read_labels(table_beside(folder), names) if labelled else None)
 

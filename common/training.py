@@ -15,7 +15,7 @@ from common import runs
 from common.cli import InputError, Parser
 from common.device import choose_device, choose_precision, describe
 from common.files import only_one
-from common.options import add_options, check, from_json, options_from
+from common.options import add_options, check, from_json, options_from, replace
 from common.weights import save_weights, versions
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
     args, program = parser.parse_args(), parser.prog.removeprefix("python -m ")
     before = None
     if args.resume:
-        options, before = _resumed(args, program, cls)
+        options, before = _resumed(args, program, cls, chosen)
     else:
         args.preset, args.precision = getattr(args, "preset", None) or "default", args.precision or "auto"
         options = chosen(args)
@@ -66,7 +66,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
     return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
 
 
-def _resumed(args: argparse.Namespace, program: str, cls: type[T]) -> tuple[T, dict[str, Any]]:
+def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Callable[[argparse.Namespace], T]
+             ) -> tuple[T, dict[str, Any]]:
     """The options of the run that --resume names, and its options.json; its preset and precision go into `args`, since a run that
     went on in another precision would not be the same run. InputError where the command line asks for something else."""
     before, file = runs.read_options(args.resume), args.resume / "options.json"
@@ -74,13 +75,17 @@ def _resumed(args: argparse.Namespace, program: str, cls: type[T]) -> tuple[T, d
         raise InputError(f"{args.resume} is a run of {before.get('program', 'an earlier version')}, not of {program}; continue it "
                          "with the program that began it")
     options = from_json(cls, before, file)
-    if before.get("precision") not in ("fp32", "bf16") or not isinstance(before.get("data"), dict):
-        raise InputError(f"{file} is damaged (its precision or its data is missing); start the run again")
+    if before.get("precision") not in ("fp32", "bf16") or not isinstance(before.get("data"), dict) or "preset" not in before:
+        raise InputError(f"{file} is damaged (its preset, its precision or its data is missing); start the run again")
     given = {name: getattr(args, name) for name in ("preset", "precision") if getattr(args, name, None) not in (None, "auto")}
     if args.run:
         raise InputError(f"--resume goes on in {args.resume}; leave out --run")
+    wanted = options_from(args, options)
+    if getattr(args, "preset", None) == before["preset"]:  # it names every option, but for the steps that epochs make
+        counted = ("steps", "source_steps") if getattr(options, "epochs", 0) else ()
+        wanted = replace(chosen(args), {name: before[name] for name in counted if name in before})
     if changed := (runs.differences(before, given)
-                   or runs.differences(dataclasses.asdict(options), dataclasses.asdict(options_from(args, options)))):  # type: ignore[call-overload]
+                   or runs.differences(dataclasses.asdict(options), dataclasses.asdict(wanted))):  # type: ignore[call-overload]
         raise InputError(f"--resume continues {args.resume} with the options it was started with, but: {changed}")
     args.precision, args.preset = before["precision"], before.get("preset")
     return options, before

@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -47,6 +46,7 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HW3_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
         yield
 
 
@@ -96,7 +96,7 @@ def open_run(folder, steps, stop_after=None):
     def log_and_stop(step, *rest):
         log(step, *rest)
         if step == stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # on this thread, before it goes on
 
     run.log = log_and_stop
     return run

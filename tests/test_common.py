@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from common import device, synthetic
 from common.batches import Balanced, Shuffled
 from common.cli import InputError
+from common.datasets import read_split
 from common.ema import EMA, estimate_statistics
 from common.streams import key, stream
 
@@ -122,3 +124,15 @@ def test_synthetic_digits_are_balanced_reproducible_and_legible(domain):
     means = torch.stack([edges(images[labels == digit]).mean(0) for digit in range(10)])
     found = (edges(others) @ means.T).argmax(1)
     assert (found.numpy() == other_labels).mean() > 0.3
+
+
+def test_an_earlier_mnistm_is_refused_and_other_peoples_is_taken(root, tmp_path):
+    shutil.copytree(root, tmp_path / "data")
+    note = tmp_path / "data/digits/mnistm/.train.json"
+    note.write_text('{"made_from": "0123456789abcdef-0"}')
+    with pytest.raises(InputError, match="blended the digits' grey levels"):
+        read_split(tmp_path / "data", "mnistm", "train", labelled=True)
+    note.write_text('{"made_from": "0123456789abcdef-0-binarised", "blend": "binarised"}')
+    first = read_split(tmp_path / "data", "mnistm", "train", labelled=True)
+    note.unlink()
+    assert torch.equal(first.images, read_split(tmp_path / "data", "mnistm", "train", labelled=True).images)
