@@ -53,7 +53,7 @@ def _fill(images: np.ndarray, paths: list[str], size: int, square: bool, backgro
         try:
             images[index] = picture(path, size, square, background)
         except Exception as problem:  # Pillow raises a dozen types for damaged files
-            return path, str(problem) or type(problem).__name__
+            return path, getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
     return None
 
 

@@ -50,7 +50,7 @@ def look(folder: Path) -> Content:
 def say_what_is_passed_over(folder: Path, content: Content) -> None:
     """One line on stderr, where something is."""
     count = len(content.others)
-    told = [f"{count} file{'s' * (count > 1)} of no image ({_some(content.others)})"] if count else []
+    told = [f"{count} file{'s' * (count > 1)}, hidden or in no format that is read ({_some(content.others)})"] if count else []
     if told := [*told, content.below] if content.below else told:
         print(one_line(f"{folder}: passed over: {'; '.join(told)}"), file=sys.stderr)
 

@@ -92,9 +92,9 @@ def _opaque(file: Any, path: str, background: tuple[int, int, int]) -> Image.Ima
 
 
 def _upright(file: Any, shown: Image.Image) -> Image.Image:
-    """The picture turned as the EXIF data of its file say."""
+    """The picture turned as the EXIF data of its file say (TIFF's Pillow has turned, and removed the entry)."""
     try:
-        turn = None if file.format == "TIFF" else TURNS.get(file.getexif().get(274))  # Pillow turns TIFF itself
+        turn = TURNS.get(file.getexif().get(274))
     except Exception:  # damaged EXIF data, which viewers ignore
         turn = None
     return shown if turn is None else shown.transpose(turn)

@@ -38,7 +38,8 @@ def read_columns(path: Path, wanted: Sequence[str] | None) -> tuple[list[str], d
     place = next((lower.index(name) for name in NAMES if name in lower), None)
     if place is None or (header[place] == "" and place > 0):
         raise InputError(f"{path}: the first line has no column image_name; it should begin image_name,")
-    columns = [c for i, c in enumerate(header) if c and i != place] if wanted is None else list(wanted)
+    named = [c for i, c in enumerate(header) if c and i != place and not c.startswith("Unnamed:")]  # as pandas calls an index
+    columns = named if wanted is None else list(wanted)
     for column in columns:
         if (count := header.count(column)) != 1:
             what = f"{count} columns" if count else "no column"

@@ -1,37 +1,32 @@
 """Accuracy of a prediction file: `python -m scripts.score PRED.csv TRUTH.csv`.
 
 The figure is the one of the course's scorer, which however passes over missing rows (two right rows of ten thousand are its
-100 %); here missing, extra and double rows are an error that lists them.
+100 %); here missing, extra and double rows are an error that lists them, and so is a label that is not a digit.
 """
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from common.cli import InputError, Parser, run_main
+from common.tables import digit, read_rows
 
 
 def read(path: Path) -> dict[str, int]:
-    """image_name → label. InputError where a row is double or no number, or where there is no row."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{path} cannot be read as CSV ({getattr(problem, 'strerror', None) or problem})") from None
-    if [column.strip() for column in header] != ["image_name", "label"]:
+    """image_name → label. InputError where a row is double or no name and digit, or where there is no row."""
+    header, *rows = read_rows(path) or [[]]
+    if [column.strip() for column in header if column.strip()] != ["image_name", "label"]:
         raise InputError(f"{path} does not begin with the line image_name,label; is it a prediction file?")
     if not rows:
         raise InputError(f"{path} holds no row")
     labels: dict[str, int] = {}
     double = []
-    for row in rows:
-        try:
-            name, label = row[0], float(row[1])
-        except (IndexError, ValueError):
-            raise InputError(f"{path}: the row {','.join(row)!r} is not a name and a number") from None
+    for name, *values in rows:
+        label = digit(values[0]) if values and not "".join(values[1:]).strip() else None
+        if label is None:
+            raise InputError(f"{path}: the row {','.join([name, *values])!r} is not a name and a digit from 0 to 9")
         double += [name] if name in labels else []
-        labels[name] = int(label) if label == int(label) else -1
+        labels[name] = label
     if double:
         raise InputError(f"{path}: {listed(double, 'double')}")
     return labels

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from common import predict
 from common.classify import confusion_matrix, predict_classes, report, table, write_predictions
 from common.cli import InputError
+from scripts import score
 
 
 class Brightness(nn.Module):
@@ -65,19 +70,106 @@ def test_prediction_file_is_sorted_integers_with_unix_lines(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv"]
 
 
+ODD = [b"a,b.png", b"line\nend.png", b"return\r.png", b"both\r\n.png", b'q"uote.png', b'"quoted".png', b"=1+1.png",
+       b" space .png", b"'.png", b"\xff\xe9.png", "数字.png".encode(),
+       b"a;b\tc.png", b"n" * 251 + b".png", b"\xef\xbb\xbfmark.png", b"image_name"]
+
+
+def test_names_in_any_bytes_come_back_from_the_prediction_file(tmp_path):
+    names = sorted(map(os.fsdecode, ODD))
+    write_predictions(tmp_path / "out.csv", names, torch.arange(len(names)) % 10)
+    assert score.read(tmp_path / "out.csv") == {name: index % 10 for index, name in enumerate(names)}
+    raw = (tmp_path / "out.csv").read_bytes()
+    assert b"\xff\xe9.png," in raw and b'\n"a,b.png",' in raw and b"\r\n" not in raw.replace(b"both\r\n", b"")
+
+
+# the program that predicts
+
+@pytest.fixture
+def predicted(tmp_path, monkeypatch):
+    """Run the program on tmp_path/images with a network that tells the brightness of the first pixel; returns the CSV's rows."""
+    images, out, weights = tmp_path / "images", tmp_path / "out.csv", tmp_path / "w.safetensors"
+    images.mkdir()
+    weights.write_bytes(b"weights")
+    weights.with_suffix(".json").write_text("card")
+
+    def load(*_):
+        assert images.exists()
+        return Brightness().eval(), {}
+
+    def run(*options, to=out):
+        monkeypatch.setattr(sys, "argv", ["predict", str(images), "svhn", str(to), *options])
+        predict.program("dann", "", load, lambda _: weights)
+        return score.read(out)
+    return run
+
+
+def test_the_background_of_transparent_images_is_an_option(predicted, tmp_path, capsys):
+    Image.new("RGBA", (28, 28), (0, 0, 0, 0)).save(tmp_path / "images/a.png")
+    for colour, value in (("black", 0), ("#030405", 3), ("rgb(4, 300, 0)", 4)):
+        assert predicted("--background", colour) == {"a.png": value}
+    for bad in ("", "no colour", "#12", "#11223344", "1", "x" * 500):
+        with pytest.raises(SystemExit) as end:
+            predicted("--background", bad)
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and "--background" in said and said.count("\n") == 1
+
+
+def test_names_in_any_bytes_are_predicted(predicted, tmp_path):
+    for index, name in enumerate(ODD):
+        Image.new("RGB", (28, 28), (index % 10,) * 3).save(tmp_path / "images" / os.fsdecode(name), "PNG")
+    assert predicted() == {os.fsdecode(name): index % 10 for index, name in enumerate(ODD)}
+
+
+def test_an_input_is_never_overwritten(predicted, tmp_path, monkeypatch):
+    image = tmp_path / "images/a.png"
+    Image.new("RGB", (28, 28), (5, 5, 5)).save(image)
+    (tmp_path / "elsewhere.png").write_bytes(image.read_bytes())
+    (tmp_path / "images/link.png").symlink_to(tmp_path / "elsewhere.png")
+    (tmp_path / "out_link").symlink_to(image)
+    os.link(image, tmp_path / "hard")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.chdir(tmp_path / "images")
+    for to in (image, Path("a.png"), Path("../images/link.png"), tmp_path / "elsewhere.png", tmp_path / "out_link",
+               tmp_path / "hard", tmp_path / "w.safetensors", tmp_path / "w.json"):
+        with pytest.raises(InputError, match=to.name):
+            predicted(to=to)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    (tmp_path / "out.csv").write_text("an old one")
+    assert predicted() == {"a.png": 5, "link.png": 5}
+
+
+def test_places_that_cannot_be_written_are_refused_before_any_work(predicted, tmp_path):
+    (tmp_path / "images").rmdir()  # which would be missed later
+    for to in (tmp_path, tmp_path / "nowhere/out.csv", tmp_path / "w.json/out.csv"):
+        with pytest.raises(InputError, match=to.parent.name):
+            predicted(to=to)
+
+
+# the scorer
+
 TRUTH = "image_name,label\na.png,1\nb.png,2\nc.png,3\n"
 
 
-def score(tmp_path, text, truth=TRUTH):
-    (tmp_path / "pred.csv").write_text(text)
-    (tmp_path / "truth.csv").write_text(truth)
-    return subprocess.run([sys.executable, "-m", "scripts.score", tmp_path / "pred.csv", tmp_path / "truth.csv"],
-                          capture_output=True, text=True, check=False)
+@pytest.fixture
+def scored(tmp_path, monkeypatch, capsys):
+    """Score a prediction against a truth: what is printed, or the sentence of the error."""
+    def run(text, truth=TRUTH):
+        for name, content in (("pred.csv", text), ("truth.csv", truth)):
+            (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+        monkeypatch.setattr(sys, "argv", ["score", str(tmp_path / "pred.csv"), str(tmp_path / "truth.csv")])
+        try:
+            score.main()
+        except InputError as problem:
+            return f"error: {problem}"
+        return capsys.readouterr().out
+    return run
 
 
-def test_score_counts_whatever_the_order(tmp_path):
-    result = score(tmp_path, "image_name,label\r\nc.png,3.0\r\na.png, 1\r\nb.png,9\r\n")
-    assert (result.returncode, result.stdout) == (0, "Accuracy: 2/3 (66.67%)\n")
+def test_score_counts_whatever_the_order(scored):
+    assert scored("image_name,label\r\nc.png,3.0\r\na.png, 1\r\nb.png,9\r\n") == "Accuracy: 2/3 (66.67%)\n"
+    assert scored("\ufeffimage_name,label,\n\nc.png,3,\na.png,1,\nb.png,9,\n,,\n") == "Accuracy: 2/3 (66.67%)\n"
+    assert scored('image_name,label\n"a,b.png",4\n', 'image_name,label\n"a,b.png",4\n') == "Accuracy: 1/1 (100.00%)\n"
 
 
 @pytest.mark.parametrize(("text", "names"), [
@@ -86,10 +178,29 @@ def test_score_counts_whatever_the_order(tmp_path):
     (TRUTH + "a.png,1\n", ["double", "a.png"]),
     ("a.png,1\nb.png,2\nc.png,3\n", ["image_name,label"]),
     ("", ["image_name,label"]),
+    ("\0\1\2", ["pred.csv"]),
     ("image_name,label\n", ["no row"]),
-    ("image_name,label\na.png,x\n", ["a.png,x"]),
+    ("image_name,label\na,b.png,1\n", ["a,b.png,1"]),
+    ("image_name,label\na.png\n", ["a.png"]),
+    *((f"image_name,label\na.png,{label}\n", [f"a.png,{label}"[:40]]) for label in (
+        "x", "2.5", "nan", "inf", "-inf", "-1", "10", "17", "1e400", "9" * 400, "1_0", "", "True")),
 ])
-def test_score_refuses_what_is_not_whole(tmp_path, text, names):
-    result = score(tmp_path, text)
-    assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1
-    assert "pred.csv" in result.stderr and all(name in result.stderr for name in names)
+def test_score_refuses_what_is_not_whole(scored, text, names):
+    said = scored(text)
+    assert said.startswith("error: ") and "pred.csv" in said and all(name in said for name in names)
+    if "missing" not in names and "extra" not in names:
+        assert "truth.csv" in scored(TRUTH, text)
+
+
+def test_half_a_digit_equals_none(scored):
+    assert scored("image_name,label\na.png,2.5\n", "image_name,label\na.png,3.5\n").startswith("error")
+
+
+def test_score_is_a_program(tmp_path):
+    (tmp_path / "truth.csv").write_text(TRUTH)
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, code in (("truth.csv", 0), ("pipe.csv", 2), ("nowhere.csv", 2)):
+        result = subprocess.run([sys.executable, "-m", "scripts.score", tmp_path / name, tmp_path / "truth.csv"],
+                                capture_output=True, text=True, check=False, timeout=30)
+        assert result.returncode == code and (result.stdout == "Accuracy: 3/3 (100.00%)\n") == (code == 0)
+        assert result.stderr.count("\n") == (code > 0) and "Traceback" not in result.stderr
