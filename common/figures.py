@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from common.cli import InputError, whole
-from common.files import check_writable, make_folder, tidy_folder, write
 from common.faces import SIZE
+from common.files import check_writable, make_folder, tidy_folder, write
 from common.pictures import SUFFIXES
 
 PADDING = 2
@@ -72,7 +72,8 @@ def check_picture(path: Path, *others: str) -> None:
 def figure_path(argument: Path, name: str) -> Path:
     """Graders name a folder, in which the figure gets its name, or (in other years) the file itself. InputError before any work
     where it could not be written after it."""
-    path = argument if argument.suffix.lower() in PICTURES and not argument.is_dir() else argument / name
+    is_file = argument.exists() or argument.suffix.lower() in PICTURES
+    path = argument if is_file and not argument.is_dir() else argument / name
     check_picture(path)
     return path
 

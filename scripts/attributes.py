@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from common import training
 from common.augment import shift
 from common.batches import Shuffled
-from common.cli import run_main
+from common.cli import InputError, run_main
 from common.datasets import content_hash, read_attributes, read_images
-from common.device import autocast, choose_device, choose_precision, seed_step
+from common.device import autocast
 from common.ema import EMA, estimate_statistics
 from common.faces import SIZE, flip, to_faces
 from common.networks import GlobalPool, down_convolutions
-from common.options import flags, option, options_from, require_positive, require_share
+from common.options import flags, option, options_from, seed_option
 from common.runs import Run
 from common.schedules import warm_cosine
-from common.weights import load_into, load_state, load_weights, save_state
+from common.streams import key, stream
+from common.weights import card_of, load_into, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "attributes.safetensors"
 FEATURES = 128  # few enough that 2,044 test faces say what their covariance is
@@ -37,13 +38,13 @@ FEATURES = 128  # few enough that 2,044 test faces say what their covariance is
 class Options:
     """The released run."""
 
-    width: int = option(32, "channels of the first stage")
-    epochs: int = option(10, "passes over the faces")
-    batch: int = option(128, "faces per step")
-    lr: float = option(2e-3, "Adam's learning rate, with warm-up and cosine decay to zero")
-    weight_decay: float = option(1e-2, "AdamW's")
-    ema: float = option(0.998, "decay of the averaged weights that are released")
-    seed: int = option(0, "of everything random")
+    width: int = option(32, "channels of the first stage", least=1, most=512)
+    epochs: int = option(10, "passes over the faces", least=1, most=10**6)
+    batch: int = option(128, "faces per step", least=2, most=10**6)
+    lr: float = option(2e-3, "Adam's learning rate, with warm-up and cosine decay to zero", above=0, most=10)
+    weight_decay: float = option(1e-2, "AdamW's", least=0, most=10)
+    ema: float = option(0.998, "decay of the averaged weights that are released", least=0, below=1)
+    seed: int = seed_option()
 
 
 class Judge(nn.Module):
@@ -61,8 +62,12 @@ class Judge(nn.Module):
 
 def load_judge(weights: Path, device: torch.device) -> tuple[Judge, dict[str, Any]]:
     """The judge of a weights file in evaluation mode, and its card."""
-    state, card = load_weights(weights)
-    judge = Judge(card["options"]["width"], len(card["attributes"]))
+    state, options, card = load_weights(weights, "scripts.attributes", Options, "width")
+    names, figures = card.get("attributes"), card.get("metrics")
+    if not (names and isinstance(names, list) and isinstance(figures, dict) and names == list(figures)
+            and all(isinstance(figure, int | float) for figure in figures.values())):
+        raise InputError(f"{card_of(weights)} is damaged: it does not give the accuracy of each of its attributes")
+    judge = Judge(options.width, len(names))
     load_into(judge, state, weights)
     return judge.eval().to(device), card
 
@@ -82,19 +87,18 @@ def accuracies(logits: Tensor, attributes: Tensor) -> Tensor:
 
 def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Judge:
     """Binary cross-entropy of all attributes together, faces mirrored and shifted."""
-    torch.manual_seed(options.seed)
-    draws = torch.Generator(device)
+    torch.manual_seed(key(options.seed, "first weights"))
     judge = Judge(options.width, attributes.shape[1]).to(device)
     averaged = EMA(judge, options.ema)
     optimiser = torch.optim.AdamW(judge.parameters(), options.lr, weight_decay=options.weight_decay, fused=True)
     parts = {"judge": judge, "averaged": averaged.network, "optimiser": optimiser}
-    load_state(run.state, **parts)
-    batches = Shuffled(len(images), options.batch, options.seed)
-    for step in run.steps(lambda: save_state(**parts)):
-        seed_step(draws, options.seed, step)
+    run.restore(parts)
+    batches = Shuffled(len(images), options.batch, options.seed, "batches", device)
+    for step in run.steps(parts):
+        draws = stream(options.seed, "views", step)
         for group in optimiser.param_groups:
             group["lr"] = warm_cosine(options.lr, step, step / run.total_steps)
-        index = batches(step).to(device)
+        index = batches(step)
         with autocast(device, precision):
             _, logits = judge(shift(flip(to_faces(images[index]), draws), 4, draws))
             loss = F.binary_cross_entropy_with_logits(logits.float(), attributes[index].float())
@@ -108,37 +112,40 @@ def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device
 
 
 def main() -> None:
-    args = training.arguments("scripts.attributes", __doc__, Options).parse_args()
-    options = training.resumed(args, Options()) if args.resume else options_from(args, Options())
-    require_positive(options, "width", "epochs", "batch", "lr")
-    require_share(options, "ema")
-    device = choose_device(args.device)
-    precision = choose_precision(args.precision, device)
-    splits = {}
-    for name in ("train", "test"):
-        folder = args.data / "face" / name
-        images, names = read_images(folder, SIZE, square=True)
-        splits[name] = (images, *read_attributes(folder.with_suffix(".csv"), names))
-    images, attributes, columns = splits["train"]
-    written = {"precision": precision, **dataclasses.asdict(options)}
-    if args.dry_run:
-        training.show_plan(written, Judge(options.width, len(columns)), len(images), 0, device)
+    parser = training.arguments("scripts.attributes", __doc__, Options)
+    setting = training.setting(parser, Options, lambda args: options_from(args, Options()))
+    options, device = setting.options, setting.device
+    images, attributes, columns = faces_of(setting.args.data, "train")
+    test, test_attributes, test_columns = faces_of(setting.args.data, "test")
+    if different := sorted(set(columns) ^ set(test_columns)):
+        raise InputError(f"{setting.args.data}/face: the attribute {different[0]!r} is in one of train.csv and test.csv only; give "
+                         "both the same")
+    if not columns:
+        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns beside image_name")
+    hashes = {"faces": content_hash(images), "attributes": content_hash(attributes)}
+    if setting.args.dry_run:
+        training.show_plan(training.written(setting, hashes), Judge(options.width, len(columns)), len(images), 0, device)
         return
+    card: dict[str, Any] = {"attributes": columns}
 
     def trained(run: Run) -> Judge:
-        judge = train(options, images.to(device), attributes.to(device), run, device, precision)
-        figures = accuracies(judged(judge, splits["test"][0])[1], splits["test"][1])
+        judge = train(options, images.to(device), attributes.to(device), run, device, setting.precision)
+        figures = accuracies(judged(judge, test)[1], test_attributes[:, [test_columns.index(name) for name in columns]])
         named = {column: round(value, 2) for column, value in zip(columns, figures.tolist(), strict=True)}
         run.say(f"test accuracy: mean {figures.mean():.2f}; " + ", ".join(f"{name} {value:.1f}" for name, value in named.items()))
         card["metrics"] = named
         return judge
 
-    card: dict[str, Any] = {"command": "python -m scripts.attributes" + flags(options, Options()),
-                            "data": {"faces": content_hash(images)}, "attributes": columns,
-                            "selection": "the last step of a fixed schedule, averaged weights (EMA)"}
-    steps = options.epochs * (len(images) // options.batch)
-    training.carry_out("scripts.attributes", "scripts.evaluate_faces --judge", "attributes", args, written, steps, card,
-                       device, trained)
+    training.carry_out(setting, name="attributes", steps=options.epochs * (len(images) // options.batch), data=hashes,
+                       command="python -m scripts.attributes" + flags(options, Options()),
+                       measure="scripts.evaluate_faces --judge", train=trained, card=card)
+
+
+def faces_of(data: Path, split: str) -> tuple[Tensor, Tensor, list[str]]:
+    """Faces uint8 (N, 3, 64, 64) of the course's layout with all their attributes (N, A), and these attributes' names."""
+    folder = data / "face" / split
+    images, names = read_images(folder, SIZE, square=True)
+    return images, *read_attributes(folder.with_suffix(".csv"), names)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,17 @@
-"""How good are generated faces: distances between sets of features, faces that a detector finds, pairs, and copies."""
+"""How good are generated faces: the sets that are compared, distances between sets of features, faces that a detector finds, pairs,
+and copies."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
+import sys
+import tempfile
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +22,59 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from common.cli import InputError
+from common.cli import InputError, out_of_memory
+from common.datasets import read_images
+from common.faces import SIZE, read_faces
+from common.files import read_bytes, write
 
 Extractor = Callable[[Tensor], Tensor]  # uint8 images (N, 3, 64, 64) → features (N, D)
+FEWEST = 8  # images of which distances can be measured at all; hundreds are better
+
+
+@dataclass(frozen=True)
+class Real:
+    """The real faces, uint8 (N, 3, 64, 64): those that generated ones are compared with, and the hash of them; the training faces
+    that make the floor, where there are any apart from the former; and `classes` (N,), which of the former have an attribute."""
+
+    images: Tensor
+    hash: str
+    training: Tensor | None
+    classes: Tensor | None
+    what: str
+
+
+def has_test(data: Path) -> bool:
+    """Whether a folder has the course's layout, which keeps test faces apart."""
+    return (data / "face").is_dir()
+
+
+def read_real(data: Path, attribute: str | None) -> Real:
+    """Test and training faces of the course's layout, or all images of any folder. InputError where they are too few."""
+    faces = read_faces(data, "test", [] if attribute is None else [attribute])
+    enough(faces.images, data / "face/test" if has_test(data) else data)
+    classes = faces.attributes[:, 0] if attribute is not None else None
+    if classes is not None:
+        for value in (0, 1):
+            enough(classes[classes == value], data, f" with {attribute} {value}")
+    if not has_test(data):
+        what = f"images of {data.absolute().name}, which has no face/test"
+        return Real(faces.images, faces.hashes["faces"], None, classes, what)
+    training = read_faces(data, "train").images
+    enough(training, data / "face/train")
+    return Real(faces.images, faces.hashes["faces"], training, classes, "test faces")
+
+
+def read_made(folder: Path) -> Tensor:
+    """All images of a folder, uint8 (N, 3, 64, 64). InputError where they are too few."""
+    images = read_images(folder, SIZE, square=True)[0]
+    enough(images, folder)
+    return images
+
+
+def enough(images: Tensor, folder: Path, which: str = "") -> None:
+    """InputError where there are too few of which to measure anything."""
+    if len(images) < FEWEST:
+        raise InputError(f"{folder} holds {len(images)} images{which}; distances need {FEWEST} at the least, better hundreds")
 
 
 def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
@@ -31,21 +89,60 @@ def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
             "precision": found["precision"], "recall": found["recall"]}
 
 
-def inception(weights: str | None, device: torch.device) -> Extractor:
-    """The network of the published FID. `weights`: a file, or None to have it downloaded."""
+def inception(source: str, device: torch.device) -> Extractor:
+    """The network of the published FID. `source`: a file, or the word download. InputError where it cannot be had."""
     from torch_fidelity.utils import create_feature_extractor
 
-    try:
-        network = create_feature_extractor("inception-v3-compat", ["2048"], cuda=device.type == "cuda", verbose=False,
-                                           feature_extractor_weights_path=weights)
-    except Exception as problem:  # no file, no network, or another network's file: each raises its own
-        raise InputError(f"Inception's weights cannot be loaded ({problem}); name torch-fidelity's file with --inception FILE"
-                         ) from None
+    state = downloaded() if source == "download" else tensors_of(Path(source))
+    with tempfile.TemporaryDirectory() as folder:
+        # torch-fidelity obeys whatever a file tells it to do: it is given a copy that holds tensors alone
+        buffer, copy = io.BytesIO(), Path(folder) / "inception.pth"
+        torch.save(state, buffer)
+        write(copy, buffer.getvalue())
+        try:
+            network = create_feature_extractor("inception-v3-compat", ["2048"], cuda=False, verbose=False,
+                                               feature_extractor_weights_path=str(copy)).to(device)
+        except (RuntimeError, ValueError, TypeError) as problem:
+            if out_of_memory(problem):
+                raise
+            raise InputError(f"{source} holds another network's weights; name torch-fidelity's Inception file") from None
 
     def features(images: Tensor) -> Tensor:
         with torch.inference_mode():
             return torch.cat([network(part.to(device))[0].cpu() for part in images.split(50)])
     return features
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The named tensors that a file of torch.save holds; nothing in it is executed. InputError where it holds anything else."""
+    content = read_bytes(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not all(isinstance(name, str) and type(value) is Tensor and torch.isfinite(value).all()
+                                                  for name, value in state.items()):
+            raise ValueError
+        return {name: value.clone() for name, value in state.items()}
+    except Exception as problem:  # a file of another kind raises one of half a dozen types
+        if out_of_memory(problem):
+            raise
+        raise InputError(f"{path} does not hold named tensors alone; name torch-fidelity's Inception file, or the word download"
+                         ) from None
+
+
+def downloaded() -> dict[str, Tensor]:
+    """torch-fidelity's weights from its site, or from torch's cache where they have been fetched before."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    try:
+        with contextlib.redirect_stderr(sys.stdout):  # where torch says that it downloads
+            return torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, map_location="cpu", progress=False, check_hash=True,
+                                                      weights_only=True)
+    except Exception as problem:  # no network, no room, or a damaged copy in the cache
+        reason = str(problem).split("\n")[0] or type(problem).__name__
+        raise InputError(f"Inception's weights cannot be downloaded ({reason}); name torch-fidelity's file with --inception FILE"
+                         ) from None
 
 
 def detected(images: Tensor) -> float | None:
@@ -62,7 +159,7 @@ def detected(images: Tensor) -> float | None:
 
 def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: str) -> dict[str, Any]:
     """What a change of the class does to pairs of one noise, uint8 (2, N, 3, 64, 64), with and without the attribute; `logits`
-    (2, N, A) are an independent judge's."""
+    (2, N, A) are an independent judge's. The edit ratio is None for a generator that makes the same face of every noise."""
     mine = columns.index(attribute)
     has, has_not = logits[0, :, mine] > 0, logits[1, :, mine] <= 0
     flips = int((has & has_not).sum())
@@ -74,7 +171,7 @@ def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: s
     return {"pairs": len(has), "named with": 100 * has.float().mean().item(), "named without": 100 * has_not.float().mean().item(),
             "flipped": 100 * flips / len(has), "flipped, 95 %": [100 * low, 100 * high],
             "changed": {column: round(value, 2) for column, value in zip(columns, changed.tolist(), strict=True)},
-            "edit ratio": within / between}
+            "edit ratio": within / between if between else None}
 
 
 def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_logits: Tensor, test_classes: Tensor

@@ -1,16 +1,20 @@
-"""DCGAN and ACGAN on made-up faces: the steps of the papers, resume, pairs, and the programs."""
+"""DCGAN and ACGAN on made-up faces: the steps of the papers written down by hand, resume, pairs, and the programs."""
 
+import contextlib
 import copy
 import dataclasses
+import os
+import signal
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import CPU, call, open_run, records, resume, same
 from PIL import Image
 from torch import nn
+from torch.nn.functional import batch_norm, interpolate
 
+import acgan.generate
 import acgan.models
 import acgan.options
 import acgan.train
@@ -19,13 +23,19 @@ import gan.models
 import gan.options
 import gan.train
 from common import adversary, runs, synthetic
+from common.batches import Balanced, Shuffled
 from common.cli import InputError
-from common.device import seed_step
-from common.faces import disturb, read_faces, to_faces, to_images
-from common.figures import figure_path, grid, save_picture, walk
+from common.faces import disturb, read_faces, to_images
+from common.streams import key, stream
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SMALL = {"width": 4, "batch": 8}
+PACKAGES = [gan, acgan]
+
+
+def small(package, preset="default", **other):
+    """A recipe with networks and batches that take a moment."""
+    options = package.options.preset(preset)
+    return dataclasses.replace(options, **{"width": 4, "d_width": 4 if options.d_width else 0, "batch": 8, **other})
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +45,26 @@ def root(tmp_path_factory):
     return folder
 
 
-def fit(package, options, root, run):
+@pytest.fixture
+def few(monkeypatch):
+    """BatchNorm statistics of 200 noise vectors, a tenth of what trainings take."""
+    for package in PACKAGES:
+        whole = package.train.final_network
+        monkeypatch.setattr(package.train, "final_network", lambda averaged, count, whole=whole: whole(averaged, 200))
+
+
+@pytest.fixture
+def quick(few, monkeypatch):
+    """Likewise, and without figures."""
+    for package in PACKAGES:
+        monkeypatch.setattr(package.train, "show", lambda *_: None)
+
+
+def fit(package, options, root, run, precision="fp32"):
     faces = read_faces(root, "train", () if package is gan else acgan.options.columns(options))
     given = (faces.images,) if package is gan else (faces.images, faces.attributes)
     with runs.interruptible(run.interrupted):
-        return package.train.train(options, *given, run, CPU, "fp32")
+        return package.train.train(options, *given, run, CPU, precision)
 
 
 def shapes(network):
@@ -58,7 +83,7 @@ def test_networks_are_the_reports_tables(models):
         (64, 3, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (512, 256, 4, 4)]
     heads = [d.output] if models is gan.models else [d.output, d.classifier]
     assert all(head.weight.shape == (1, 512, 4, 4) and head.bias is None for head in heads)
-    convolutions = [layer for layer in [*g, *d.trunk] if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    convolutions = [layer for layer in [*g, *d.trunk] if is_convolution(layer)]
     assert all(layer.bias is None and (layer.padding == (0, 0) if index == 0 else layer.padding == (1, 1))
                for index, layer in enumerate(convolutions))
     # not eps: the field's most copied mistake
@@ -78,69 +103,330 @@ def test_losses_of_the_game():
     assert adversary.won(0.96, 0.02) and adversary.won(0.7, 0.3) is None
 
 
-@pytest.mark.parametrize("package", [gan, acgan])
-def test_a_step_is_the_papers(package, root, tmp_path):
-    """One step of the report's recipe, written down by hand: D learns and leaves G alone, then G against the new D, which it
-    leaves alone. Real and generated faces go through D in batches of their own."""
-    options = dataclasses.replace(package.options.preset("report"), deviation=0.03, **SMALL)
-    torch.manual_seed(options.seed)
-    g, d = package.models.Generator(4, 0.03), package.models.Discriminator(4, deviation=0.03)
-    faces = read_faces(root, "train", ["Smiling"])
-    fit(package, options, root, open_run(tmp_path / "run", 1))
+# The steps by hand: equations of the papers, plain PyTorch, every layout and precision as it comes.
+
+def log_sigma(x):
+    return torch.sigmoid(x).log()
+
+
+def adversary_by_hand(options, real, fake):
+    """What D minimises: Goodfellow et al. 2014, equation 1, or Jolicoeur-Martineau 2019, section 4.1."""
+    if options.loss == "bce":
+        return -(log_sigma(real).mean() + (1 - torch.sigmoid(fake)).log().mean())
+    return -log_sigma(real - fake).mean()
+
+
+def generator_by_hand(options, real, fake):
+    return -log_sigma(fake).mean() if options.loss == "bce" else -log_sigma(fake - real).mean()
+
+
+def class_by_hand(logits, c):
+    """-L_C of Odena et al. 2017, equation 3."""
+    p = torch.sigmoid(logits)
+    return -torch.where(c == 1, p.log(), (1 - p).log()).mean()
+
+
+def certainty_by_hand(real, fake):
+    middle = (real.mean() + fake.mean()) / 2
+    return {"D(x)": torch.sigmoid(real - middle).mean().item(), "D(G(z))": torch.sigmoid(fake - middle).mean().item()}
+
+
+def first_networks(models, options, *attributes):
+    torch.manual_seed(key(options.seed, "first weights"))
+    return (models.Generator(options.width, options.deviation),
+            models.Discriminator(options.d_width or options.width, *attributes, options.deviation))
+
+
+class Hand:
+    """Networks, optimisers and averaged weights, and the order of a step that both programs share."""
+
+    def __init__(self, options, g, d, images):
+        self.options, self.g, self.d, self.images, self.records = options, g, d, images, []
+        self.first = {"generator": copy.deepcopy(g.state_dict()), "discriminator": copy.deepcopy(d.state_dict())}
+        self.averaged = copy.deepcopy(g)
+        self.g_adam, self.d_adam = (torch.optim.Adam(x.parameters(), options.lr, (options.beta1, 0.999)) for x in (g, d))
+
+    def batch(self, index, step):
+        draws = stream(self.options.seed, "noise and views", step)
+        real = self.images[index].float() / 127.5 - 1
+        if self.options.flip:
+            mirrored = torch.rand(len(real), generator=draws) < 0.5
+            real = torch.stack([face.flip(2) if m else face for face, m in zip(real, mirrored, strict=True)])
+        return real, draws, (lambda faces: disturb(faces, draws)) if self.options.disturb else (lambda faces: faces)
+
+    def learn(self, loss, network, optimiser):
+        optimiser.zero_grad()
+        loss.backward(inputs=list(network.parameters()))
+        optimiser.step()
+
+    def average(self, step):
+        decay = min(self.options.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for mean, weight in zip(self.averaged.parameters(), self.g.parameters(), strict=True):
+                mean.copy_(decay * mean + (1 - decay) * weight)
+        for mine, other in zip(self.averaged.buffers(), self.g.buffers(), strict=True):
+            mine.copy_(other)
+
+
+def gan_by_hand(options, faces, steps):
+    hand = Hand(options, *first_networks(gan.models, options), faces.images)
+    batches = Shuffled(len(faces.images), options.batch, options.seed, "batches", CPU)
+    for step in range(steps):
+        real, draws, look = hand.batch(batches(step), step)
+        z = torch.randn(options.batch, 101, generator=draws)
+        fake = hand.g(z)
+        d_real, d_fake = hand.d(look(real)), hand.d(look(fake.detach()))
+        d_loss = adversary_by_hand(options, d_real, d_fake)
+        hand.learn(d_loss, hand.d, hand.d_adam)
+        if options.loss == "relativistic":
+            d_real = hand.d(look(real))
+        d_fake = hand.d(look(fake))
+        g_loss = generator_by_hand(options, d_real, d_fake)
+        hand.learn(g_loss, hand.g, hand.g_adam)
+        hand.average(step)
+        hand.records.append({"D loss": d_loss.item(), "G loss": g_loss.item(), **certainty_by_hand(d_real, d_fake)})
+    return hand
+
+
+def acgan_by_hand(options, faces, steps):
+    attributes, half = faces.attributes, options.batch // 2
+    hand = Hand(options, *first_networks(acgan.models, options, attributes.shape[1]), faces.images)
+    # faces of (not Smiling, not Male), (Smiling, not Male), … equally often
+    kinds = torch.tensor([row[0] + 2 * sum(row[1:]) for row in attributes.tolist()])
+    batches = (Balanced(kinds, options.batch, options.seed, "batches") if options.balanced
+               else Shuffled(len(faces.images), options.batch, options.seed, "batches", CPU))
+    for step in range(steps):
+        index = batches(step)
+        real, draws, look = hand.batch(index, step)
+        if options.pair_weight:
+            z = torch.randn(half, 100, generator=draws)
+            z, c = torch.cat([z, z]), torch.tensor([0] * half + [1] * half)
+        else:
+            z, c = torch.randn(options.batch, 100, generator=draws), attributes[index, 0]
+        fake = hand.g(z, c)
+        d_real, named_real = hand.d(look(real))
+        d_fake, named_fake = hand.d(look(fake.detach()))
+        d_loss = adversary_by_hand(options, d_real, d_fake)
+        total = d_loss + sum(class_by_hand(named_real[:, k], attributes[index, k]) for k in range(attributes.shape[1]))
+        if options.class_on_fake:
+            total = total + class_by_hand(named_fake[:, 0], c)
+        hand.learn(total, hand.d, hand.d_adam)
+        if options.loss == "relativistic":
+            d_real = hand.d(look(real))[0]
+        d_fake, named_fake = hand.d(look(fake))
+        g_loss, g_class = generator_by_hand(options, d_real, d_fake), class_by_hand(named_fake[:, 0], c)
+        total = g_loss + options.class_weight * g_class
+        if options.pair_weight:
+            total = total + options.pair_weight * (fake[:half] - fake[half:]).abs().mean()
+            if attributes.shape[1] > 1:
+                total = total + options.apart_weight * (named_fake[:half, 1:] - named_fake[half:, 1:]).abs().mean()
+        hand.learn(total, hand.g, hand.g_adam)
+        hand.average(step)
+
+        def share(logits, c):
+            return 100 * ((logits > 0) == (c == 1)).float().mean().item()
+
+        hand.records.append({
+            "D loss": d_loss.item(), "G loss": g_loss.item(), **certainty_by_hand(d_real, d_fake), "class": g_class.item(),
+            "named real": share(named_real[:, 0], attributes[index, 0]), "named fake": share(named_fake[:, 0], c)})
+    return hand
+
+
+def apart(ours, hand, first=None):
+    """How far two lists of tensors are from each other, as a part of their length, or of the way that they went from the first."""
+    ours, hand = (torch.cat([tensor.detach().flatten().double() for tensor in tensors]) for tensors in (ours, hand))
+    way = hand if first is None else hand - torch.cat([tensor.flatten().double() for tensor in first])
+    return ((ours - hand).norm() / way.norm()).item()
+
+
+RECIPES = [
+    (gan, "default", {}), (gan, "report", {}), (gan, "default", {"loss": "relativistic", "disturb": True, "d_width": 2}),
+    (acgan, "default", {"class_weight": 0.7, "pair_weight": 0.3}), (acgan, "report", {}),
+    (acgan, "default", {"loss": "relativistic", "disturb": True, "d_width": 2, "apart": ""}),
+    (acgan, "report", {"balanced": True, "apart": "Male"})]
+
+
+@pytest.mark.parametrize(("package", "preset", "other"), RECIPES)
+def test_two_steps_are_the_papers(package, preset, other, root, tmp_path, quick):
+    options = small(package, preset, deviation=0.1, **other)
+    faces = read_faces(root, "train", ["Smiling", "Male"] if package is gan else acgan.options.columns(options))
+    hand = gan_by_hand(options, faces, 2) if package is gan else acgan_by_hand(options, faces, 2)
+    run = open_run(tmp_path / "run", 2)
+    run.log_every = 1
+    released = fit(package, options, root, run)
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
 
-    draws = torch.Generator()
-    seed_step(draws, options.seed, 0)
-    index = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:8]
-    real, c = to_faces(faces.images[index]), faces.attributes[index, 0]
-    z = torch.randn(8, 101 if package is gan else 100, generator=draws)
-    fake = g(z) if package is gan else g(z, c)
-    assert fake.shape == (8, 3, 64, 64) and torch.equal(real, faces.images[index].float() / 127.5 - 1)
-
-    def heads(faces):
-        return (d(faces), None) if package is gan else (d(faces)[0], d(faces)[1][:, 0])
-
-    def cross(logits, wanted):
-        truth = torch.full_like(logits, wanted) if isinstance(wanted, float) else wanted.float()
-        return F.binary_cross_entropy(logits.sigmoid(), truth)
-
-    (d_real, class_real), (d_fake, class_fake) = heads(real), heads(fake.detach())
-    loss = cross(d_real, 1.0) + cross(d_fake, 0.0) + (0 if package is gan else cross(class_real, c) + cross(class_fake, c))
-    loss.backward()
-    optimiser = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
-    optimiser.step()
-    d_after, d_gradient = copy.deepcopy(d.state_dict()), {name: p.grad.clone() for name, p in d.named_parameters()}
-    d_fake, class_fake = heads(fake)
-    (cross(d_fake, 1.0) + (0 if package is gan else cross(class_fake, c))).backward()
-    torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999)).step()
-    for name, parameter in g.named_parameters():
-        clear = parameter.grad.abs() > 1e-6
-        torch.testing.assert_close(state["generator"][name][clear], parameter[clear], rtol=0, atol=2e-6)
-    for name, gradient in d_gradient.items():
-        clear = gradient.abs() > 1e-6
-        torch.testing.assert_close(state["discriminator"][name][clear], d_after[name][clear], rtol=0, atol=2e-6)
+    for step, expected in enumerate(hand.records, 1):
+        assert records(tmp_path / "run")[step] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    for name, network in (("generator", hand.g), ("discriminator", hand.d)):
+        first, known = hand.first[name], network.state_dict()
+        weights = [key for key, _ in network.named_parameters()]
+        assert apart([state[name][k] for k in weights], [known[k] for k in weights], [first[k] for k in weights]) < 0.005
+        for k in known.keys() - set(weights):  # BatchNorm: which batches D and G have seen
+            torch.testing.assert_close(state[name][k], known[k], rtol=1e-2, atol=1e-3)
+    for name, optimiser in (("g_optimiser", hand.g_adam), ("d_optimiser", hand.d_adam)):
+        ours, known = state[name]["state"], optimiser.state_dict()["state"]
+        for moment in ("exp_avg", "exp_avg_sq"):  # the gradients, whose scale Adam's steps do not show
+            assert apart([s[moment] for s in ours.values()], [s[moment] for s in known.values()]) < 0.002
+    known = dict(hand.averaged.named_parameters())
+    assert apart([state["averaged"][k] for k in known], known.values(), [hand.first["generator"][k] for k in known]) < 0.005
+    check_statistics(released, state["averaged"], package)
 
 
-@pytest.mark.parametrize("package", [gan, acgan])
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(package, root, tmp_path):
-    options = dataclasses.replace(package.options.preset("default"), **SMALL)
+def check_statistics(released, averaged, package):
+    """The network that is released holds the averaged weights, and the BatchNorm statistics of faces that it makes itself: the mean
+    over batches of 100 noise vectors, half of each class (`few`)."""
+    assert not released.training and not any(p.requires_grad for p in released.parameters())
+    assert all(torch.equal(averaged[name], p) for name, p in released.named_parameters())
+    sums = {}
+    with torch.no_grad():
+        for z in package.models.noise(200, 0).split(100):
+            x = (z if package is gan else torch.cat([z, torch.tensor([[0.0], [1.0]] * 50)], 1))[:, :, None, None]
+            for layer in released.layers:
+                if isinstance(layer, nn.BatchNorm2d):
+                    mean, var = sums.setdefault(layer, (0, 0))
+                    sums[layer] = (mean + x.mean((0, 2, 3)) / 2, var + x.var((0, 2, 3)) / 2)
+                    x = batch_norm(x, None, None, layer.weight, layer.bias, training=True)
+                else:
+                    x = layer(x)
+    assert len(sums) == 4
+    for layer, (mean, var) in sums.items():
+        torch.testing.assert_close(layer.running_mean, mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(layer.running_var, var, rtol=1e-3, atol=1e-3)
+
+
+def is_convolution(layer):
+    return isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+
+
+@contextlib.contextmanager
+def watching(look):
+    """`look(layer, input, output)` at every layer that computes something."""
+    hook = nn.modules.module.register_module_forward_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_bfloat16_stays_close_to_float32(package, root, tmp_path, quick):
+    options = small(package, deviation=0.1)
+    found = {}
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        types = set()
+
+        def look(layer, given, made, types=types):
+            if layer.training and is_convolution(layer):
+                types.add(made.dtype)
+
+        with watching(look):
+            network = fit(package, options, root, open_run(tmp_path / precision, 6), precision)
+        assert types == {kind} and {tensor.dtype for tensor in network.parameters()} == {torch.float32}
+        found[precision] = records(tmp_path / precision)
+    for step, values in found["fp32"].items():
+        for name in values.keys() - {"named real", "named fake"}:
+            assert found["bf16"][step][name] == pytest.approx(values[name], rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(package, root, tmp_path, quick):
+    options = small(package)
     whole = fit(package, options, root, open_run(tmp_path / "whole", 8))
     with pytest.raises(runs.Stopped):
         fit(package, options, root, open_run(tmp_path / "part", 8, stop_after=6))
     torch.rand(5)
     assert same(whole, fit(package, options, root, resume(tmp_path / "part", 8)))
     assert records(tmp_path / "whole") == records(tmp_path / "part")
-    assert (tmp_path / "part/samples/epoch_001.png").exists() and (tmp_path / "part/losses.png").exists()
 
 
-def test_the_average_holds_statistics_of_its_own(root, tmp_path):
-    """Averaged weights with the last weights' BatchNorm buffers would be another network."""
-    options = dataclasses.replace(gan.options.preset("default"), **SMALL)
-    result = fit(gan, options, root, open_run(tmp_path / "run", 6))
-    z = gan.models.noise(10_000, 0)
-    seen = result.layers[0](z[:2000, :, None, None])
-    torch.testing.assert_close(result.layers[1].running_mean, seen.mean((0, 2, 3)), rtol=0.1, atol=0.01)
-    assert not result.training
+def trained(package, root, run, *more):
+    """The arguments of a small training from the command line: 2 steps an epoch."""
+    return (f"{package.__name__}.train", "--data", root, "--run", run, "--width", 4, "--batch", 20, "--device", "cpu",
+            "--precision", "fp32", *more)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_small_set_trains_to_its_end_and_resumes(package, root, tmp_path, few, monkeypatch):
+    """At the intervals that users have: no step of the first epochs is logged, and an epoch ends before the second checkpoint."""
+    seen, stop, draw = [], [], package.train.draw_losses
+
+    def drawn(path, values, title):
+        seen.append((torch.load(path.parent / "last.pt", weights_only=True)["step"], dict(values)))
+        draw(path, values, title)
+        if stop:
+            os.kill(os.getpid(), stop.pop())
+
+    monkeypatch.setattr(package.train, "draw_losses", drawn)
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    call(*trained(package, root, whole, "--epochs", 2))
+    assert [step for step, _ in seen] == [1, 1] and seen[0][1] == {} and seen[1][1]["step"] == [4]
+    assert [*records(whole)] == [4] and Image.open(whole / "losses.png").size[0] > 500
+    assert sorted(path.name for path in (whole / "samples").iterdir()) == ["epoch_001.png", "epoch_002.png"]
+
+    stop.append(signal.SIGTERM)  # while the first epoch's figure is drawn
+    said = call(*trained(package, root, part, "--epochs", 2), code=130).stdout
+    assert f"--resume {part}" in said and torch.load(part / "last.pt", weights_only=True)["step"] == 2
+    call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")
+    assert (part / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert records(part) == records(whole)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_figure_that_cannot_be_drawn_ends_no_training(package, root, tmp_path, few, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no font here")
+
+    monkeypatch.setattr(package.train, "draw_losses", fail)
+    said = call(*trained(package, root, tmp_path / "run", "--epochs", 2)).stdout
+    assert said.count("RuntimeError while drawing (no font here)") == 2 and (tmp_path / "run/weights.safetensors").exists()
+
+
+class Blocks(nn.Module):
+    """Noise → 16 squares of one colour each."""
+
+    def __init__(self, *_):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(101, 48), nn.BatchNorm1d(48), nn.Tanh())
+
+    def forward(self, z):
+        return interpolate(self.layers(z).view(-1, 3, 4, 4), 64)
+
+
+class Average(nn.Module):
+    """Faces → a logit of their mean colours."""
+
+    def __init__(self, *_):
+        super().__init__()
+        self.output = nn.Linear(3, 1)
+
+    def forward(self, faces):
+        return self.output(faces.mean((2, 3))).flatten()
+
+
+def test_what_was_logged_and_saved_now_and_then_survives_a_crash(root, tmp_path, monkeypatch):
+    """520 steps of tiny networks: logged every 200, saved after 1, 500 and 520; the crash comes after 519."""
+    for name, build in (("Generator", Blocks), ("Discriminator", Average)):
+        monkeypatch.setattr(gan.train, name, build)
+    drawn = []
+    monkeypatch.setattr(gan.train, "show", lambda generator, options, run, epoch: drawn.append(epoch))
+    saved, save, log = [], runs.Run.save, runs.Run.log
+    monkeypatch.setattr(runs.Run, "save", lambda run, state: saved.append(run.step) or save(run, state))
+
+    def crash(run, step, *rest):
+        if step == 520:
+            raise OSError(5, "the disk is gone", "disk")
+        log(run, step, *rest)
+
+    run = tmp_path / "run"
+    arguments = [*trained(gan, root, run, "--epochs", 26), "--batch", 2, "--lr", "0.001"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.Run, "log", crash)
+        call(*arguments, code=2)
+    assert saved == [1, 500] and [*records(run)] == [200, 400]
+    call("gan.train", "--data", root, "--resume", run, "--device", "cpu")
+    assert saved == [1, 500, 520] and [*records(run)] == [200, 400, 520]
+    assert drawn == [*range(1, 26), 26]
 
 
 def test_pairs_differ_through_the_class_alone():
@@ -155,64 +441,11 @@ def test_pairs_differ_through_the_class_alone():
     assert (stronger[0] - stronger[1]).abs().mean() > 2 * (both[0].float() - both[1]).abs().mean()
 
 
-def test_training_makes_pairs_and_holds_them_together(root, tmp_path, monkeypatch):
-    """Each noise vector comes with either class, and what the class does not need is to stay."""
-    asked, distance = [], {}
-    forward = acgan.models.Generator.forward
-
-    def spied(self, z, c):
-        asked.append((z, c))
-        return forward(self, z, c)
-
-    monkeypatch.setattr(acgan.models.Generator, "forward", spied)
-    for weight in (1e-6, 100.0):
-        options = dataclasses.replace(acgan.options.preset("default"), **SMALL, pair_weight=weight, apart="", lr=1e-3)
-        asked.clear()
-        generator = fit(acgan, options, root, open_run(tmp_path / str(weight), 30))
-        z, c = asked[0]
-        assert torch.equal(z[:4], z[4:]) and not torch.equal(z[0], z[1]) and c.tolist() == [0] * 4 + [1] * 4
-        one, other = acgan.train.pairs(generator, acgan.models.noise(20, 0), 1).float()
-        distance[weight] = (one - other).abs().mean()
-    assert distance[100.0] < 0.7 * distance[1e-6]
-    seen = []
-    monkeypatch.setattr(acgan.train, "pair_loss", lambda made: seen.append(made.shape) or made.float().mean())
-    fit(acgan, dataclasses.replace(acgan.options.preset("default"), **SMALL), root, open_run(tmp_path / "apart", 1))
-    assert seen == [(8, 3, 64, 64), (8, 1)]  # the faces, and what D says of Male
+def test_pairs_need_both_classes_equally_often():
     for wrong in ({"batch": 7}, {"balanced": False}):
         with pytest.raises(InputError, match="pair-weight"):
-            acgan.options.check(dataclasses.replace(acgan.options.preset("default"), **wrong))
-
-
-def test_figures_do_not_depend_on_the_batch():
-    torch.manual_seed(0)
-    generator, z = gan.models.Generator(8).eval(), gan.models.noise(32, 0)
-    alone = torch.cat([gan.generate.generate(generator, part) for part in z.split(1)])
-    together = gan.generate.generate(generator, z).int()
-    assert (alone.int() - together).abs().max() <= 1
-    torch.set_num_threads(2)
-    assert (gan.generate.generate(generator, z).int() - together).abs().max() <= 1
-
-
-def test_pictures_have_the_courses_sizes(tmp_path):
-    images = torch.randint(0, 256, (32, 3, 64, 64), dtype=torch.uint8)
-    assert grid(images, 8).size == (530, 266) and grid(images[:20], 10).size == (662, 134)
-    assert np.array_equal(np.asarray(grid(images, 8))[2:66, 68:132], images[1].permute(1, 2, 0))
-    save_picture(tmp_path / "a.jpg", grid(images, 8))
-    with Image.open(tmp_path / "a.jpg") as picture:
-        assert [layer[1:3] for layer in picture.layer] == [(1, 1)] * 3 and max(picture.quantization[0]) <= 12
-    assert figure_path(tmp_path, "fig1_2.jpg") == tmp_path / "fig1_2.jpg"
-    assert figure_path(tmp_path / "b.png", "fig1_2.jpg") == tmp_path / "b.png"
-    with pytest.raises(InputError, match="does not exist"):
-        figure_path(tmp_path / "no/folder", "fig1_2.jpg")
-    with pytest.raises(InputError, match=r"neither .jpg nor .png"):
-        save_picture(tmp_path / "a.bmp", grid(images, 8))
-
-
-def test_a_walk_passes_through_its_noise_at_noises_length():
-    z = torch.randn(3, 100)
-    steps = walk(z, 5)
-    torch.testing.assert_close(steps[[0, 2, 4]], z)
-    assert (steps.norm(dim=1) > 0.9 * z.norm(dim=1).min()).all()
+            acgan.options.chosen(SimpleNamespace(preset="default", **wrong))
+    assert acgan.options.chosen(SimpleNamespace(preset="report", batch=7)).batch == 7
 
 
 def test_faces_are_disturbed_each_in_its_own_way_and_differentiably():
@@ -223,11 +456,12 @@ def test_faces_are_disturbed_each_in_its_own_way_and_differentiably():
     assert len({round(image.sum().item(), 2) for image in seen}) == 6
 
 
-@pytest.mark.parametrize(("name", "problem"), [("attribute", "Beard"), ("folder", "nowhere")])
-def test_bad_faces_are_one_sentence(name, problem, root):
-    arguments = ["--data", root, "--attribute", problem] if name == "attribute" else ["--data", root / problem]
-    result = call("acgan.train", "--device", "cpu", *arguments, code=2)
-    assert problem in result.stderr and result.stderr.count("\n") == 1
+@pytest.mark.parametrize(("name", "problem"), [("attribute", "Beard"), ("folder", "nowhere"), ("batch", "--batch")])
+def test_bad_faces_are_one_sentence(name, problem, root, tmp_path):
+    arguments = {"attribute": ["--data", root, "--attribute", problem], "folder": ["--data", root / problem],
+                 "batch": ["--data", root, "--batch", 42]}[name]
+    said = call("acgan.train", "--device", "cpu", "--width", 4, "--run", tmp_path / "run", *arguments, code=2)
+    assert problem in said.stderr and not (tmp_path / "run").exists()
 
 
 def test_any_folder_of_images_trains(tmp_path):
@@ -236,24 +470,3 @@ def test_any_folder_of_images_trains(tmp_path):
         Image.effect_noise((90, 60), 50).convert(mode).save(tmp_path / f"{index}.png")
     faces = read_faces(tmp_path, "train")
     assert faces.images.shape == (4, 3, 64, 64) and faces.attributes.shape == (4, 0)
-
-
-@pytest.mark.parametrize("package", ["gan", "acgan"])
-def test_the_programs(package, root, tmp_path):
-    """From the command line to pictures."""
-    run = tmp_path / "run"
-    small = ["--epochs", "1", "--batch", "20", "--width", "4", "--device", "cpu", "--precision", "fp32"]
-    call(f"{package}.train", "--data", root, "--run", run, *small)
-    weights = ["--weights", run / "weights.safetensors", "--device", "cpu"]
-    name, size = ("fig1_2.jpg", (530, 266)) if package == "gan" else ("fig2_2.jpg", (662, 134))
-    call(f"{package}.generate", *weights, "--figure", tmp_path)
-    first = (tmp_path / name).read_bytes()
-    call(f"{package}.generate", *weights, "--figure", tmp_path)
-    assert Image.open(tmp_path / name).size == size and (tmp_path / name).read_bytes() == first
-    if package == "gan":
-        call("gan.generate", *weights, "--output", tmp_path / "many", "--count", 3)
-        call("gan.generate", *weights, "--interpolate", tmp_path / "walk.gif", "--count", 4)
-        assert len([*(tmp_path / "many").iterdir()]) == 3 and (tmp_path / "walk.gif").exists()
-    else:
-        call("acgan.generate", *weights, "--pairs", tmp_path / "pairs", "--count", 3)
-        assert len([*(tmp_path / "pairs").rglob("*.png")]) == 6
