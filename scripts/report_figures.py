@@ -15,7 +15,7 @@ def confusion(path: Path, matrix: Tensor, title: str) -> None:
     """(10, 10) counts, row = true digit → a picture in percent of the row; light is rare, and every figure above 0.5 is written."""
     with chart(path, (3.6, 3.3)) as (_, axes):
         share = 100 * matrix / matrix.sum(1, keepdim=True).clamp(min=1)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=100)
         for row in range(10):
             for column in range(10):
                 if share[row, column] >= 0.5:

@@ -1,22 +1,18 @@
-"""Every number of the project, gathered from the cards beside weights (gan/weights/ and likewise) and of other measured runs
-(gan/results/), and the tables made of them for README.md and for the report."""
+"""The tables of README.md and of the report, made of what `report_numbers.gather` finds."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-DIRECTIONS = (("mnistm", "svhn"), ("svhn", "mnistm"))
-# accuracies of the original report, in the order of DIRECTIONS; it has no self-training
-ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.27, 56.03), "target-only": (90.0, 91.0)}
-# the best of 30 reports of the same homework, most of them picked by test accuracy; self-training: any method
-PEERS = {"source-only": (45.4, 53.0), "dann": (55.9, 82.6), "adda": (61.3, 67.6), "adda+st": (61.3, 84.4),
-         "target-only": (94.3, 98.7)}
+from scripts.report_numbers import DIRECTIONS, earlier, measurement
+
 RELEASED = ("dann", "adda+st")
+AGAIN = "to be trained again"
+EARLIER = ("This repository's earlier MNIST-M blended the digits with their grey levels; the published set, and the one that is "
+           "made now, binarises them first. Runs on the earlier set are to be trained again, and their numbers are left out. "
+           "† Weights that the earlier set trained, measured on the sets above.")
 ROWS = (("source-only", "default", "source only: no target image touched"), ("source-only", "adabn", "the same, then AdaBN"),
         ("dann", "default", "**DANN**, the weights of `hw3_p3.sh`"), ("dann", "seeds", "DANN, mean ± standard deviation"),
         ("adda", "default", "ADDA, our network"), ("adda+st", "default", "**ADDA + self-training**, the weights of `hw3_p4.sh`"),
@@ -34,26 +30,6 @@ ABLATION = (("source", "source only"), ("source-no-normalise", "the same without
             ("no-adversary", "the same without the adversary"), ("no-self-training", "the same without self-training"))
 
 
-def gather() -> dict[str, Any]:
-    """What report/results.json holds: every run with what it reached and how it came to be."""
-    return json.loads(json.dumps({  # as it is read back: lists for tuples
-        "original report": ORIGINAL, "best of the peers": PEERS, "runs": cards("weights", "results"),
-        "ablation": cards("results/ablation"), "judge": json.loads((ROOT / "scripts/weights/attributes.json").read_text()),
-        "pilots": json.loads((ROOT / "scripts/pilots.json").read_text())}))
-
-
-def cards(*folders: str) -> list[dict[str, Any]]:
-    """The cards in these folders of the four packages, each with the SHA-256 of its weights where they are released."""
-    found = []
-    for package in ("gan", "acgan", "dann", "adda"):
-        for folder in folders:
-            for path in sorted((ROOT / package / folder).glob("*.json")):
-                weights = path.with_suffix(".safetensors")
-                sha256 = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
-                found.append({"card": path.relative_to(ROOT).as_posix(), "weights": sha256, **json.loads(path.read_text())})
-    return found
-
-
 def tables(results: dict[str, Any]) -> dict[str, str]:
     """Every table of the report by its name in scripts/report.md. `results`: what `gather` gives, and what was `measured`."""
     return {"results": results_table(results), "runs": runs_table(results), "ablation runs": runs_table(results, "ablation"),
@@ -69,23 +45,27 @@ def runs_of(results: dict[str, Any], *packages: str, of: str = "runs") -> list[d
 
 def accuracy(card: dict[str, Any], adabn: bool = False) -> float:
     """Percent of the target's test images."""
-    return card["metrics"][f"{card['options']['target']} test{', AdaBN' if adabn else ''}"]["accuracy"]
+    return card["metrics"][measurement(card, adabn)]["accuracy"]
 
 
 def cell(found: list[dict[str, Any]], kind: str) -> str:
     """One entry of the table: a figure, and what is known of it."""
-    if not found:
-        return "not measured yet"
-    first = min(found, key=lambda card: card["seed"])
+    found = [card for card in found if card["metrics"].get(measurement(card, kind == "adabn"))]
+    if len(found) < (2 if kind == "seeds" else 1):
+        return AGAIN
     if kind == "seeds":
         values = [accuracy(card) for card in found]
-        if len(values) < 2:
-            return "one seed so far"
         return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} ({len(values)} seeds)"
+    first = min(found, key=lambda card: card["seed"])
     text = f"{accuracy(first, kind == 'adabn'):.2f}"
     if kind == "report":
         return f"{text} ({first['options']['epochs']} epochs)"
-    return f"**{text}**" if first["options"]["method"] in RELEASED else text
+    return f"**{text}**{dagger(first)}" if first["options"]["method"] in RELEASED else text
+
+
+def dagger(card: dict[str, Any]) -> str:
+    """The mark of weights that the earlier MNIST-M trained."""
+    return " †" if earlier(card) else ""
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -102,14 +82,18 @@ def results_table(results: dict[str, Any]) -> str:
         others = [results[whose].get(method) for whose in ("original report", "best of the peers")]
         shown = ["–" if pair is None or kind in ("seeds", "adabn") else f"{pair[0]:g}, {pair[1]:g}" for pair in others]
         lines.append(f"| {title} | {' | '.join(cells + shown)} |")
-    return "\n".join(lines)
+    notes = ["", EARLIER] if any(map(dagger, every)) or any(AGAIN in line for line in lines) else []
+    return "\n".join(lines + notes)
 
 
 def runs_table(results: dict[str, Any], of: str = "runs") -> str:
     """Every run between the domains with its command, seed, steps, time, hardware and the first digits of its weights' SHA-256."""
+    found = runs_of(results, "dann", "adda", of=of)
+    if not found:
+        return f"({AGAIN.capitalize()}.)"
     lines = ["| command | % | steps | minutes | hardware | weights |", "|---|---|---|---|---|---|"]
-    for card in runs_of(results, "dann", "adda", of=of):
-        lines.append(f"| `{card['command']}` | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | "
+    for card in found:
+        lines.append(f"| `{card['command']}`{dagger(card)} | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | "
                      f"{card['hardware']}, {card['options']['precision']} | {hash_of(card)} |")
     return "\n".join(lines)
 
@@ -146,10 +130,12 @@ def faces_table(results: dict[str, Any]) -> str:
 def ablation_table(results: dict[str, Any]) -> str:
     """What is lost with each part of ADDA and self-training, in both directions, on a short schedule."""
     found = {Path(card["card"]).stem: card for card in results["ablation"]}
+    if not runs_of(results, "adda", of="ablation"):
+        return f"({AGAIN.capitalize()}.)"
     lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out | SVHN → MNIST-M |", "|---|---|---|"]
     for what, title in ABLATION:
         runs = [found.get(f"{what}-{source}-{target}") for source, target in DIRECTIONS]
-        lines.append(f"| {title} | " + " | ".join(f"{accuracy(run):.1f}" if run else "not measured yet" for run in runs) + " |")
+        lines.append(f"| {title} | " + " | ".join(f"{accuracy(run):.1f}" if run else AGAIN for run in runs) + " |")
     return "\n".join(lines)
 
 
@@ -157,7 +143,8 @@ def deviations_table(results: dict[str, Any]) -> str:
     """DCGANs that differ in how large their first weights are."""
     lines = ["| first weights' standard deviation | command | FD(attributes) | recall | HOG detector, % | steps, minutes |",
              "|---|---|---|---|---|---|"]
-    for card in sorted(runs_of(results, "gan", of="ablation"), key=lambda card: card["options"]["deviation"]):
+    found = [card for card in runs_of(results, "gan", of="ablation") if card["options"].get("deviation") is not None]
+    for card in sorted(found, key=lambda card: card["options"]["deviation"]):
         values = card["metrics"]["attributes"]
         lines.append(f"| {card['options']['deviation']:g} | `{card['command']}` | {values['FD']:.2f} | {values['recall']:.2f} | "
                      f"{share(card['metrics'].get('detected'))} | {effort(card)} |")
@@ -193,7 +180,7 @@ def classes_table(results: dict[str, Any]) -> str:
     lines = ["| | FD(attributes) to test faces of the class | recall | faces the judge is undecided about, % | real ones, % |",
              "|---|---|---|---|---|"]
     for run in runs_of(results, "acgan"):
-        for name, values in run["metrics"].get("classes", {}).items():
+        for name, values in (run["metrics"].get("classes") or {}).items():
             lines.append(f"| {run['options']['attribute']}, {name} | {values['FD']:.2f} | {values['recall']:.2f} | "
                          f"{values['undecided']:.1f} | {values['undecided, real']:.1f} |")
     return "\n".join(lines)

@@ -8,4 +8,4 @@ install requirements-dev.txt
 CDPATH='' cd -- "$root"
 "$python" -m ruff check .
 "$python" -m mypy
-exec "$python" -m pytest -q "$@"
+exec "$python" -m pytest -q -n auto --dist loadfile "$@"

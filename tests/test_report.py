@@ -1,123 +1,542 @@
-"""The README's and the report's numbers are the cards' numbers; the report makes itself, and nothing twice."""
+"""The README's and the report's numbers are the cards' numbers; the report makes itself, nothing twice, and goes on where one
+of its inputs is damaged."""
 
+import copy
 import json
+import os
+import random
 import re
 import shutil
 
 import pytest
-from conftest import call
+import torch
 
 import gan.models
 from common import synthetic
+from common.cli import InputError, Range
+from common.datasets import content_hash, read_images
+from common.files import only_one, write
 from common.weights import save_weights
-from scripts import architecture, report, report_tables
+from scripts import architecture, report, report_numbers, report_parts, report_tables
+
+# what stands in the texts as a literal: versions, licences, settings, sizes; never what was measured here
+LITERALS = ("Python 3.10", "CC BY-SA 3.0", "(95 % interval)", "probability between 0.1 and 0.9", "N(0, 0.02)", "0.29 M parameters")
+NO_PROSE = re.compile(r"```.*?```|`[^`]*`|^\|.*?$|[\d.,]+(?=<!-- \{)|<[^>]*>|\]\([^)]*\)|\{[^{}]*\}", re.DOTALL | re.MULTILINE)
+MEASURED = re.compile(r"(?<![\w.,])(?:\d[\d,]*\.\d+|\d[\d,]*(?= ?(?:%|(?:percent|points?|times|minutes?|seconds?|hours?|ms)\b)))")
+README = report.ROOT / "README.md"
 
 
-def runs():
-    return report_tables.gather()["runs"]
+def literals(text):
+    """The numbers in a text's prose, outside tables and code, that look measured and have no name."""
+    for known in LITERALS:
+        text = text.replace(known, "")
+    return MEASURED.findall(NO_PROSE.sub("", text))
 
 
-def test_readme_and_results_show_the_cards_of_today():
-    text = (report.ROOT / "README.md").read_text()
-    assert report.with_tables(text, report_tables.gather()) == text, "run: python -m scripts.report --write"
-    kept = json.loads((report.ROOT / "report/results.json").read_text())
-    assert {name: kept[name] for name in report_tables.gather()} == report_tables.gather(), "run: python -m scripts.report"
+@pytest.fixture(scope="module")
+def results():
+    """Those of today's cards, and the report's own measurements as they were kept."""
+    found, problems = report_numbers.gather()
+    assert not problems
+    found["measured"] = report_numbers.measured(report.ROOT / "report/measured", problems)
+    assert not problems
+    return json.loads(json.dumps({**found, "networks": architecture.networks()}))
 
 
-def test_report_holds_the_tables_of_its_results():
+def template():
+    return (report.ROOT / "scripts/report.md").read_text()
+
+
+# ---- the pages of today
+
+def test_readme_shows_the_cards_of_today(results):
+    text, problems = report.readme_text(README.read_text(), results)
+    assert not problems and text == README.read_text(), "run: python -m scripts.report --write"
+
+
+def test_the_report_shows_the_cards_of_today(results):
     folder = report.ROOT / "report"
-    kept = json.loads((folder / "results.json").read_text())
-    template = (report.ROOT / "scripts/report.md").read_text()
-    text = (folder / "report.md").read_text()
-    assert len(kept["measured"]) == 4
-    for name, table in report_tables.tables(kept).items():
-        assert f"<!-- table: {name} -->" in template and table in text, "run: python -m scripts.report"
+    assert json.loads((folder / "results.json").read_text()) == results, "run: python -m scripts.report --data hw3_data"
+    text, problems = report.report_text(template(), results)
+    assert not problems and text == (folder / "report.md").read_text(), "run: python -m scripts.report --data hw3_data"
 
 
-def numbers_of(value):
-    """Every number below a value of results.json, those within a pilot's cells too; not how it came to be."""
-    if isinstance(value, dict):
-        return [n for key, v in value.items() if key not in {"options", "versions", "curve", "confusion", "seconds"}
-                for n in numbers_of(v)]
-    if isinstance(value, list):
-        return [n for v in value for n in numbers_of(v)]
-    return [float(n) for n in re.findall(r"\d+(?:\.\d+)?", str(value).replace(",", ""))]
+def test_every_measured_number_in_the_prose_is_named():
+    assert literals(template()) == [] and literals(README.read_text()) == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "report/report.md"])
-def test_every_measured_number_in_the_text_is_in_the_results(page):
-    """Those with a decimal point, and percentages. Tables are made of the results; code and sizes (3.6 M) are no measurements."""
-    other = re.compile(r"```.*?```|`[^`]*`|^\|.*?$|Python 3.10|SA 3.0", re.DOTALL | re.MULTILINE)
-    text = other.sub("", (report.ROOT / page).read_text())
-    known = numbers_of(json.loads((report.ROOT / "report/results.json").read_text()))
-    found = [a or b for a, b in re.findall(r"(?<![\w.])(?:(\d+\.\d+)(?! M\b)|(\d+)(?= %))", text)]
-    missing = [n for n in found if not any(abs(float(n) - k) <= 0.501 * 10 ** -len(n.partition(".")[2]) for k in known)]
-    assert found and not missing
+def test_the_report_measured_what_the_released_cards_say(results):
+    for card in results["runs"]:
+        if card["weights"] and "target" in card["options"]:
+            name = card["card"].split("/")[-1].removesuffix(".json")
+            assert results["measured"][name]["accuracy"] == report_tables.accuracy(card)
+            of_card = card["metrics"][report_numbers.measurement(card)].get("images")
+            assert of_card in (None, results["measured"][name]["images"])
 
 
-def test_the_report_makes_itself_once(tmp_path):
-    """Every part from released weights; a second time nothing; what cannot be made is named and stops nothing else."""
-    data, output = tmp_path / "data", tmp_path / "report"
-    for domain in synthetic.DOMAINS:
-        synthetic.write_digits(data, domain, "test", 40, seed=0)
-    arguments = ("--data", data, "--output", output, "--device", "cpu")
-    call("scripts.report", *arguments, "--html")
-    for name in ("fig1_2.jpg", "fig2_2.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
-                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "results.json"):
-        assert (output / name).stat().st_size > 1000
-    assert len((output / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
-    page = (output / "report.html").read_text()
-    assert page.count("data:image") == 20 and 'src="tsne' not in page
-
-    made = {path: path.stat().st_mtime_ns for path in output.rglob("*.png")}
-    (output / "fig1_2.jpg").unlink()
-    assert call("scripts.report", *arguments).stdout.count("as it was") == 11
-    assert (output / "fig1_2.jpg").exists() and made == {path: path.stat().st_mtime_ns for path in output.rglob("*.png")}
-
-    shutil.rmtree(data / "digits/svhn")
-    (output / "fig2_2.jpg").unlink()
-    result = call("scripts.report", *arguments, code=2)
-    assert "digits-dann-mnistm-svhn" in result.stderr and (output / "fig2_2.jpg").exists()
-    assert "digits-dann-svhn-mnistm: as it was" in result.stdout
+@pytest.mark.parametrize("sentence", ["It reaches 87 %.", "It reaches 87.25 on SVHN.", "It gains 3 points.", "It takes 12 minutes.",
+                                      "It is 3 times as fast.", "Between 1,071 and 2,000 ms.", "(0.124)", "57%", "**94.6 %**"])
+def test_a_measured_number_without_a_name_is_found(sentence):
+    assert literals(f"The next number is ours. {sentence}\n")
 
 
-def test_run_folders_take_the_place_of_released_weights(tmp_path):
-    folder, output = tmp_path / "runs/dcgan", tmp_path / "report"
-    folder.mkdir(parents=True)
-    save_weights(folder / "weights.safetensors", gan.models.Generator(4), {"options": {"width": 4}})
-    (folder / "metrics.jsonl").write_text("".join(f'{{"step": {n}, "D loss": 1.0, "G loss": {n}}}\n' for n in (1, 2)))
-    result = call("scripts.report", "--runs", tmp_path / "runs", "--output", output, "--device", "cpu", "--only", "faces", code=2)
-    assert "faces-acgan" in result.stderr and "runs/acgan/weights.safetensors is not there" in result.stderr
-    call("scripts.report", "--runs", tmp_path / "runs", "--output", output, "--device", "cpu", "--only", "losses-dcgan")
-    assert (output / "losses_dcgan.png").exists()
-    call("gan.generate", "--weights", folder / "weights.safetensors", "--figure", tmp_path, "--device", "cpu")
-    assert (output / "fig1_2.jpg").read_bytes() == (tmp_path / "fig1_2.jpg").read_bytes()
+def test_no_changed_number_passes(results):
+    """Every number of either page that is shown for a name or in a table, and every literal, put wrong by itself."""
+    readme, page = README.read_text(), (report.ROOT / "report/report.md").read_text()
+
+    def fine(text):
+        return not literals(text) and report.readme_text(text, results) == (text, [])
+
+    assert fine(readme)
+    named = list(re.finditer(r"\d+(?:\.\d+)?(?=<!-- \{)", readme))
+    begin, end = readme.index(report.BEGIN), readme.index(report.END)
+    in_tables = [m for m in re.finditer(r"(?<![\w.])\d+\.\d+", readme) if begin < m.start() < end]
+    known = [m for m in MEASURED.finditer(readme) if any(text in readme[m.start() - 30:m.end() + 30] for text in LITERALS)]
+    assert len(named) >= 10 and len(in_tables) >= 30 and len(known) >= 3
+    assert [m[0] for m in (*named, *in_tables, *known) if fine(changed(readme, m))] == []
+
+    text = report.report_text(template(), results)[0]
+    assert page == text
+    numbers = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?", page))
+    assert all(changed(page, m) != text for m in random.Random(0).sample(numbers, 200))
+    for m in MEASURED.finditer(NO_PROSE.sub(lambda found: " " * len(found[0]), template())):
+        assert literals(changed(template(), m))
 
 
-def test_architecture_counts_the_modules():
-    found = architecture.networks()
-    generator = found["DCGAN, generator"]
-    assert sum(row[2] for row in generator) == 3_584_896
-    # a transposed convolution multiplies each input value with its whole kernel, a convolution each output value
-    assert generator[2][1:] == ("256x8x8", 512 * 256 * 16, 4 * 4 * 512 * 256 * 16)
-    assert found["DCGAN, discriminator"][1][1:] == ("128x16x16", 64 * 128 * 16, 16 * 16 * 64 * 128 * 16)
-    assert {"DANN, default", "DANN, report", "ACGAN, generator"} <= {*found}
+def changed(text, found):
+    """The text with another number, of the same form, in a place."""
+    digits = [i for i in range(found.start(), found.end()) if text[i].isdigit()]
+    place = digits[-1]
+    return text[:place] + str((int(text[place]) + 3) % 10) + text[place + 1:]
 
+
+def test_an_unknown_name_or_format_is_named(results, tmp_path, monkeypatch):
+    asked = "It has {dann/no-such-run.accuracy:.1f} and {judge.Male:.1q}, and <!-- table: none -->."
+    text, problems = report.report_text(asked, results)
+    assert text.count(report_numbers.MISSING) == 3 and len(problems) == 3
+    assert "dann/no-such-run.accuracy" in problems[0] and "judge.Male" in problems[1] and "'none'" in problems[2]
+    page = tmp_path / "README.md"
+    page.write_text(before := README.read_text().replace("{judge.Male:.1f}", "{judge.Mail:.1f}"))
+    with pytest.raises(InputError, match=r"judge\.Mail"):
+        report.write_readme(page)
+    assert page.read_text() == before
+    page.write_text(before.replace("{judge.Mail:.1f}", "{judge.Male:.1f}").replace("97.2<!--", "1.5<!--").replace(" 18 %", ""))
+    report.write_readme(page)
+    assert page.read_text() == report.readme_text(README.read_text(), results)[0]
+
+
+def test_names_are_filled_in_and_kept_up_to_date():
+    known, problems = {"a/b.c d": 12.345, "n": 3, "cell": "1.07"}, []
+    assert report_numbers.fill("{a/b.c d} {a/b.c d:.1f} {n} {cell}", known, problems) == "12.35 12.3 3 1.07"
+    text = "of 8.0 (9<!-- {a/b.c d:.1f} --> to **1,000.5<!-- {n} -->**), (missing)<!-- {cell} --> {n}"
+    assert (report_numbers.refill(text, known, problems)
+            == "of 8.0 (12.3<!-- {a/b.c d:.1f} --> to **3<!-- {n} -->**), 1.07<!-- {cell} --> {n}")
+    assert not problems
+
+
+# ---- what nobody would get from the published data is not shown
+
+OLD = {"mnistm": report_numbers.EARLIER}
+
+
+@pytest.mark.parametrize("source,target,data,released,images,shown", [
+    ("mnistm", "svhn", OLD, False, None, False),  # trained on the earlier set, and nothing to measure
+    ("mnistm", "svhn", OLD, True, None, True),  # on SVHN the released weights are what they were
+    ("svhn", "mnistm", OLD, True, None, False),  # not measured again yet
+    ("svhn", "mnistm", OLD, True, "cd", True),
+    ("svhn", "mnistm", OLD, False, "cd", False),
+    ("svhn", "mnistm", {"svhn": "ef"}, False, None, False),  # source only: trained on SVHN, tested on the earlier set
+    ("svhn", "mnistm", {"svhn": "ef"}, False, "cd", True),
+    ("mnistm", "svhn", {"svhn": "ef"}, False, None, True),  # target only
+    ("mnistm", "svhn", {"mnistm": "new"}, False, None, True)])
+def test_which_numbers_hold(project, source, target, data, released, images, shown):
+    """A run of those domains and data hashes, with its weights beside it or not, and measured on those test images."""
+    card = json.loads((project / CARDS[3]).read_text())
+    figures = {"accuracy": 50.5, **({"images": images} if images else {})}
+    card |= {"data": data, "options": {**card["options"], "source": source, "target": target}, "weights": "of another time",
+             "metrics": {f"{target} test": figures, f"{target} test, AdaBN": {"accuracy": 40.4}}}
+    path = project / "dann/results/mine.json"
+    path.write_text(json.dumps(card))
+    if released:
+        path.with_suffix(".safetensors").write_bytes(b"weights")
+    found, problems = report_numbers.gather()
+    mine = [run for run in found["runs"] if run["card"] == "dann/results/mine.json"]
+    assert not problems and bool(mine) is shown and ("dann/results/mine.json" in found["to be trained again"]) is not shown
+    names = report_numbers.names({**found, "networks": {}})
+    assert names.get(f"dann/mine.{target} test.accuracy") == (50.5 if shown else None)
+    if target == "mnistm":  # measured at another time, on the earlier set
+        assert f"dann/mine.{target} test, AdaBN.accuracy" not in names
+
+
+def test_numbers_that_do_not_hold_are_nowhere(results):
+    dropped = results["to be trained again"]
+    assert not {run["card"] for run in results["runs"] + results["ablation"]} & set(dropped)
+    pages = README.read_text() + template()
+    assert not [path for path in dropped if re.sub(r"weights/|results/|\.json$", "", path) + "." in pages]
+    assert "earlier MNIST-M" not in results["pilots"] and not any("on the earlier MNIST-M" in p for p in results["pilots"].values())
+
+
+def test_rows_without_a_number_say_so(results):
+    found = copy.deepcopy(results)
+    found["runs"] = [run for run in found["runs"] if run["card"].startswith(("gan", "acgan"))]
+    found["ablation"] = []
+    table = report_tables.results_table(found)
+    assert table.count(report_tables.AGAIN) == 2 * len(report_tables.ROWS) + 1 and table.endswith(report_tables.EARLIER)
+    assert "again" in report_tables.ablation_table(found) and "again" in report_tables.runs_table(found)
+
+
+def test_a_row_shows_the_number_that_it_names():
+    def run(accuracy, adabn, seed=0, **options):
+        options = {"target": "svhn", "method": "source-only", "epochs": 10, **options}
+        return {"seed": seed, "data": {}, "options": options, "metrics": {"svhn test": {"accuracy": accuracy}, **(
+            {"svhn test, AdaBN": {"accuracy": adabn}} if adabn else {})}}
+
+    both = [run(60.123, None, seed=1), run(50.0, 55.5, method="dann")]
+    assert [report_tables.cell(both, kind) for kind in ("default", "adabn", "seeds", "report")] == [
+        "**50.00**", "**55.50**", "55.1 ± 7.2 (2 seeds)", "50.00 (10 epochs)"]
+    assert report_tables.cell(both[:1], "default") == "60.12"
+    assert {report_tables.cell(found, kind) for found, kind in ((both[:1], "adabn"), (both[:1], "seeds"), ([], "default"))} == {
+        report_tables.AGAIN}
+
+
+def test_released_numbers_are_of_one_data_set(results):
+    """All numbers towards MNIST-M were measured on the same test images, and those of the report on them too."""
+    tested = {run["metrics"]["mnistm test"]["images"] for run in results["runs"] if run["options"].get("target") == "mnistm"}
+    tested |= {figures["images"] for name, figures in results["measured"].items() if name.endswith("-mnistm")}
+    assert len(tested) <= 1
+
+
+# ---- cards
 
 def test_every_card_says_how_it_came_to_be():
-    cards = [run for run in runs() if run["card"].startswith(("dann", "adda"))]
-    for card in cards:
-        assert {"command", "options", "steps", "seed", "selection", "hardware", "seconds", "versions", "data", "metrics"} <= {*card}
-        method = card["options"]["method"]
+    for path in [path for package in ("dann", "adda") for path in (report.ROOT / package).glob("*/**/*.json")]:
+        found = json.loads(path.read_text())
+        assert {"program", "command", "options", "steps", "seed", "selection", "hardware", "seconds", "versions", "data",
+                "metrics"} <= {*found}
+        method = found["options"]["method"]
         package = "adda" if method.startswith("adda") else "dann"
-        assert card["command"].startswith(f"python -m {package}.train ") and 0 < report_tables.accuracy(card) <= 100
+        assert found["command"].startswith(f"python -m {package}.train ") and 0 < report_tables.accuracy(found) <= 100
         one_domain = {"source-only": "source", "target-only": "target"}.get(method)
-        assert set(card["data"]) == {card["options"][name] for name in ([one_domain] if one_domain else ["source", "target"])}
+        assert set(found["data"]) == {found["options"][name] for name in ([one_domain] if one_domain else ["source", "target"])}
 
 
 def test_released_cards_are_of_the_default_recipe():
     for package, method in (("dann", "dann"), ("adda", "adda+st")):
         for path in (report.ROOT / package / "weights").glob("*.safetensors"):
-            card = json.loads(path.with_suffix(".json").read_text())
-            assert card["options"]["preset"] == "default" and card["options"]["method"] == method and card["seed"] == 0
-            assert path.stem == f"{method.replace('+', '-')}-{card['options']['source']}-{card['options']['target']}"
+            found = json.loads(path.with_suffix(".json").read_text())
+            assert found["options"]["preset"] == "default" and found["options"]["method"] == method and found["seed"] == 0
+            assert path.stem == f"{method.replace('+', '-')}-{found['options']['source']}-{found['options']['target']}"
+
+
+def test_architecture_counts_the_modules(results):
+    """These are what `architecture.networks` gave before it was replaced."""
+    generator = results["networks"]["DCGAN, generator"]
+    assert sum(row[2] for row in generator) == 3_584_896
+    # a transposed convolution multiplies each input value with its whole kernel, a convolution each output value
+    assert generator[2][1:] == ["256x8x8", 512 * 256 * 16, 4 * 4 * 512 * 256 * 16]
+    assert results["networks"]["DCGAN, discriminator"][1][1:] == ["128x16x16", 64 * 128 * 16, 16 * 16 * 64 * 128 * 16]
+    assert {"DANN, default", "DANN, report", "ACGAN, generator"} <= {*results["networks"]}
+
+
+# ---- making it
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path, results):
+    """No t-SNE and no networks made anew: other tests look at them."""
+    monkeypatch.setenv("HW3_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("common.tsne.embed", lambda features, seed: features[:, :2].numpy())
+    monkeypatch.setattr("common.tsne.draw", lambda path, *rest: write(path, bytes(2000)))
+    monkeypatch.setattr("scripts.architecture.networks", lambda: results["networks"])
+
+
+@pytest.fixture
+def make(monkeypatch, capsys):
+    """The program as a user calls it, with what it prints; its sentence where it ends in one."""
+
+    def call(*arguments, fails=False):
+        monkeypatch.setattr("sys.argv", ["report", *map(str, arguments), "--device", "cpu"])
+        if fails:
+            with pytest.raises(InputError) as caught:
+                report.main()
+            assert "\n" not in str(caught.value)
+            return capsys.readouterr().out, str(caught.value)
+        report.main()
+        return capsys.readouterr().out, ""
+    return call
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A copy of what the numbers are read from, with something in place of weights, and it is that which is read."""
+    root = tmp_path / "project"
+    for path in [p for package in (*report_numbers.PROGRAMS, "scripts") for p in (report.ROOT / package).glob("*/**/*.json")]:
+        copied = root / path.relative_to(report.ROOT)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copied)
+        if path.with_suffix(".safetensors").exists():
+            copied.with_suffix(".safetensors").write_bytes(b"weights")
+    for name in ("scripts/pilots.json", "scripts/report.md"):
+        shutil.copy(report.ROOT / name, root / name)
+    monkeypatch.setattr(report_numbers, "ROOT", root)
+    monkeypatch.setattr(report, "ROOT", root)
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "report").mkdir()
+    return tmp_path / "report"
+
+
+def test_the_report_makes_itself_once(tmp_path, make, folder):
+    """Every part from released weights; a second time nothing; what cannot be made is named and stops nothing else."""
+    data = tmp_path / "data"
+    for domain in synthetic.DOMAINS:
+        synthetic.write_digits(data, domain, "test", 40, seed=0)
+    arguments = ("--data", data, "--output", folder)
+    make(*arguments, "--html")
+    for name in ("fig1_2.jpg", "fig2_2.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
+                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "results.json"):
+        assert (folder / name).stat().st_size > 1000
+    assert len((folder / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
+    measured = json.loads((folder / "measured/dann-svhn-mnistm.json").read_text())
+    assert measured["images"] == content_hash(read_images(data / "digits/mnistm/test")[0])
+    page = (folder / "report.html").read_text()
+    assert page.count("data:image") == 20 and 'src="tsne' not in page
+
+    made = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    (folder / "fig1_2.jpg").unlink()
+    (folder / "measured/dann-svhn-mnistm.json").write_text("{")  # a damaged output is made again too
+    assert make(*arguments)[0].count("as it was") == 10
+    again = {path: path.stat().st_mtime_ns for path in folder.rglob("*.png")}
+    assert (folder / "fig1_2.jpg").exists() and {p.name for p in made if made[p] != again[p]} == {
+        "confusion_dann-svhn-mnistm.png", "misread_dann-svhn-mnistm.png"}
+
+    shutil.rmtree(data / "digits/svhn")
+    (folder / "fig2_2.jpg").unlink()
+    output, sentence = make(*arguments, fails=True)
+    assert "digits-dann-mnistm-svhn was not made" in sentence and (folder / "fig2_2.jpg").exists()
+    assert "digits-dann-svhn-mnistm: as it was" in output
+
+
+def test_parts_depend_on_weights_card_data_and_code(tmp_path):
+    both = {f"{domain}/test{end}" for domain in synthetic.DOMAINS for end in ("", ".csv")}
+    for part in report_parts.parts(tmp_path, None, tmp_path / "data", torch.device("cpu")):
+        names = {path.as_posix().removeprefix(f"{report.ROOT.as_posix()}/") for path in part.inputs}
+        what, _, name = part.name.partition("-")
+        data = {"tsne": both, "digits": {test for test in both if test.startswith(name.rpartition("-")[2])}}.get(what, set())
+        assert {name.partition("data/digits/")[2] for name in names if "data/digits/" in name} == data
+        weights = [name for name in names if name.endswith(".safetensors")]
+        assert "common/figures.py" in names and any(name.endswith(".json") for name in names)
+        if what != "losses":
+            assert {weights[0].replace(".safetensors", ".json"), f"{weights[0].split('/')[0]}/models.py"} <= names
+
+
+def test_every_part_takes_the_networks_of_the_run_folders(tmp_path):
+    for part in report_parts.parts(tmp_path, tmp_path / "runs", tmp_path / "data", torch.device("cpu")):
+        networks = [path for path in part.inputs if path.suffix in (".safetensors", ".json", ".jsonl")]
+        assert networks and all(path.is_relative_to(tmp_path / "runs") for path in networks)
+
+
+def test_data_of_the_earlier_kind_are_refused(tmp_path, make, folder):
+    synthetic.write_digits(tmp_path, "mnistm", "test", 20, seed=0)
+    (tmp_path / "digits/mnistm/.test.json").write_text("{}")
+    arguments = ("--data", tmp_path, "--output", folder, "--only", "digits-dann-svhn")
+    assert "earlier version" in make(*arguments, fails=True)[1] and not [*folder.glob("confusion*")]
+    (tmp_path / "digits/mnistm/.test.json").unlink()
+    make(*arguments)
+    assert len([*folder.glob("confusion*")]) == 1
+
+
+def test_a_stamp_is_of_contents_and_of_every_image(tmp_path):
+    image, table = tmp_path / "test/0.png", tmp_path / "test.csv"
+    image.parent.mkdir()
+    image.write_bytes(b"one")
+    table.write_text("one")
+    stamps = [report.stamp_of([image.parent, table])]
+    image.write_bytes(b"two")
+    stamps.append(report.stamp_of([image.parent, table]))
+    table.write_text("two")
+    stamps += [report.stamp_of([image.parent, table]), report.stamp_of([table, image.parent])]
+    assert len({*stamps}) == 4 and report.stamp_of([table]) == report.stamp_of([table])
+
+
+def test_run_folders_take_the_place_of_released_weights(tmp_path, make, folder):
+    run = tmp_path / "runs/dcgan"
+    run.mkdir(parents=True)
+    options = json.loads(gan_card().read_text())["options"]
+    save_weights(run / "weights.safetensors", gan.models.Generator(4), {"program": "gan.train", "options": {**options, "width": 4}})
+    (run / "metrics.jsonl").write_text("".join(f'{{"step": {n}, "D loss": 1.0, "G loss": {n}}}\n' for n in (1, 2)))
+    arguments = ("--runs", tmp_path / "runs", "--output", folder, "--only")
+    _, sentence = make(*arguments, "faces", fails=True)
+    assert "faces-acgan" in sentence and "runs/acgan/weights.safetensors is not there" in sentence
+    make(*arguments, "losses-dcgan")
+    assert (folder / "losses_dcgan.png").exists() and (folder / "fig1_2.jpg").exists()
+
+    (run / "metrics.jsonl").write_text('{"step": 1, "D loss": 1.0, "G loss": 1}\n{"step": 2, "D lo')  # torn
+    make(*arguments, "losses-dcgan")
+    for damaged in ("", "null", "[1]", "\x00", '{"step": 1}', '{"step": 1, "D loss": NaN, "G loss": 1}',
+                    '{"step": 1, "D loss": "x", "G loss": 1}', '{"step": 1, "D loss": [1], "G loss": {}}',
+                    '{"step": 1, "D loss": 1e999, "G loss": 2}'):
+        (run / "metrics.jsonl").write_text(damaged)
+        _, sentence = make(*arguments, "losses-dcgan", fails=True)
+        assert "losses-dcgan was not made" in sentence and "metrics.jsonl" in sentence
+
+
+def gan_card():
+    return report.ROOT / "gan/weights/dcgan.json"
+
+
+# ---- damaged inputs
+
+@pytest.mark.parametrize("content", ["{", "", "[]", "null", "1", '{"faces-dcgan": 5}', '{"faces-dcgan": NaN}', "\x00", "folder",
+                                     "pipe"])
+def test_damaged_stamps_stop_nothing(make, folder, content):
+    stamps = folder / ".stamps.json"
+    if content == "folder":
+        stamps.mkdir()
+    elif content == "pipe":
+        os.mkfifo(stamps)
+    else:
+        stamps.write_text(content)
+    _, sentence = make("--only", "faces-dcgan", "--output", folder, fails=True)
+    assert sentence.count(".stamps.json") >= 1 and "was not made" not in sentence
+    assert (folder / "fig1_2.jpg").exists() and (folder / "report.md").exists() and (folder / "results.json").exists()
+    if stamps.is_file():
+        assert "as it was" in make("--only", "faces-dcgan", "--output", folder)[0]
+
+
+CARDS = ("gan/weights/dcgan.json", "gan/results/ablation/deviation-0.02.json", "acgan/weights/acgan-smiling.json",
+         "dann/results/target-only-mnistm-svhn.json", "adda/results/ablation/whole-mnistm-svhn.json",
+         "scripts/weights/attributes.json", "scripts/pilots.json", "report/measured/dann-mnistm-svhn.json")
+CONTENTS = (b"", b"{", b"null", b"[]", b"[1]", b"3", b"{}", b'{"metrics": NaN}', b"\xff\xfe\x00", b"[" * 100_000,
+            b'{"program": "adda.evaluate", "options": {}}')
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
+@pytest.mark.parametrize("name", CARDS)
+def test_a_damaged_file_is_named_and_stops_nothing(project, folder, name, content):
+    path = folder / "measured/dann-mnistm-svhn.json" if name.startswith("report/") else project / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    problems = report.write_report(folder, html=False)
+    if name == "scripts/pilots.json" and content == b"{}":
+        assert problems and all("pilots" in problem for problem in problems)
+    else:
+        assert problems and all(str(path) in problem for problem in problems)
+    assert json.loads((folder / "results.json").read_text())["runs"] and "# Report" in (folder / "report.md").read_text()
+
+
+WRONG = (None, True, "x", [], {}, [1], {"a": 1}, -1, 1e300, 10**400, float("inf"))
+
+
+def leaves(form, place=()):
+    """The places in a card that the tables read, the forms there, and whether one may be missing."""
+    for key, part in form.items():
+        if isinstance(part, dict) and part:
+            yield from leaves(part, (*place, key.rstrip("?")))
+        yield (*place, key.rstrip("?")), part, key.endswith("?")
+
+
+def is_right(wrong, form, optional):
+    """Whether one of the wrong values is not wrong in its place."""
+    if wrong is None:
+        return optional
+    if isinstance(form, Range):
+        return isinstance(wrong, int | float) and wrong is not True and form.problem(wrong) is None and abs(wrong) <= 1e300
+    if isinstance(form, dict):
+        return isinstance(wrong, dict) and all(key.endswith("?") for key in form)
+    return form is str and isinstance(wrong, str)
+
+
+@pytest.mark.parametrize("package,name", [("gan", CARDS[0]), ("acgan", CARDS[2]), ("dann", CARDS[3])])
+def test_cards_of_another_shape_end_in_a_sentence_or_a_table(project, package, name):
+    """Every value that the tables read, put wrong in every way, is refused by a sentence that names the file; where it is not
+    wrong, the tables can be made of it."""
+    path = project / name
+    whole = json.loads(path.read_text())
+    places = [*leaves(report_numbers.FORMS[package])]
+    if package == "dann":
+        places += [(("metrics", f"svhn test{end}", "accuracy"), report_numbers.PERCENT, bool(end)) for end in ("", ", AdaBN")]
+    for (*above, last), form, optional in places:
+        if {"pairs", "classes"} & {*above} and package == "gan":
+            continue
+        for wrong in (*WRONG, "missing"):
+            inner = damaged = copy.deepcopy(whole)
+            for key in above:
+                inner = inner.setdefault(key, {})
+            inner[last] = wrong
+            if wrong == "missing":
+                del inner[last]
+            path.write_text(json.dumps(damaged).replace("Infinity", "1e999"))
+            try:
+                found = report_numbers.read_run(path)
+            except InputError as problem:
+                assert str(path) in str(problem)
+                assert wrong is not None or "missing" in str(problem) or last in ("options", "metrics")
+                continue
+            assert is_right(None if wrong == "missing" else wrong, form, optional), (above, last, wrong)
+            every = {"runs": [found], "ablation": [found], "measured": {}, "pilots": {}, "judge": {},
+                     "original report": report_numbers.ORIGINAL, "best of the peers": report_numbers.PEERS}
+            report_tables.tables(every)
+            report_numbers.names(every)
+            report_numbers.holds(found)
+
+
+@pytest.mark.parametrize("change", [{"per_class": [50.0] * 9}, {"per_class": [50.0] * 11}, {"per_class": [101] * 10},
+                                    {"per_class": ["x"] * 10}, {"per_class": None}, {"accuracy": -1}, {"accuracy": "x"},
+                                    {"title": 3}, {"images": None}])
+def test_measurements_of_another_shape_are_named(tmp_path, change):
+    whole = {"title": "DANN", "images": "ab", "accuracy": 50.0, "per_class": [50.0] * 9 + [None]}
+    path = tmp_path / "dann-mnistm-svhn.json"
+    path.write_text(json.dumps(whole))
+    problems = []
+    assert report_numbers.measured(tmp_path, problems) == {path.stem: whole} and not problems
+    path.write_text(json.dumps({**whole, **change}))
+    assert report_numbers.measured(tmp_path, problems) == {} and str(path) in problems[0]
+
+
+def test_a_damaged_readme_table_or_card_leaves_the_readme_alone(project, tmp_path):
+    page = project / "README.md"
+    shutil.copy(README, page)
+    for name in CARDS[1::-1]:  # one whose numbers are in the tables alone, and one that the text names too
+        (project / name).write_text("{")
+        with pytest.raises(InputError, match=name):
+            report.write_readme(page)
+    assert page.read_text() == README.read_text()
+    for text in ("no marks", report.END + report.BEGIN, 2 * f"{report.BEGIN}{report.END}"):
+        with pytest.raises(InputError, match="marks"):
+            report.readme_text(text, {})
+
+
+# ---- the command line
+
+def test_where_the_report_cannot_be_written(tmp_path, make, folder, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    for output in (tmp_path / "file", tmp_path / "file/below"):
+        assert str(output) in make("--output", output, "--only", "losses", fails=True)[1]
+    assert (tmp_path / "file").read_text() == "mine"
+    (folder / "report.md").mkdir()
+    assert "report.md is a folder" in make("--output", folder, "--only", "losses", fails=True)[1]
+    (folder / "report.md").rmdir()
+    (folder / "losses_dcgan.png").mkdir()
+    sentence = make("--output", folder, "--only", "losses", fails=True)[1]
+    assert "losses_dcgan.png" in sentence and (folder / "losses_acgan.png").exists() and (folder / "report.md").exists()
+    assert not [*folder.rglob("*.part")]
+    monkeypatch.chdir(folder)
+    (folder / "losses_dcgan.png").rmdir()
+    make("--output", ".", "--only", "losses")
+    assert (folder / "losses_dcgan.png").exists()
+
+
+def test_two_reports_do_not_write_one_folder(make, folder):
+    with only_one(folder, "a test holds it"):
+        assert "in use" in make("--output", folder, "--only", "losses", fails=True)[1]
+    assert [*folder.iterdir()] == []
+    make("--output", folder, "--only", "losses")
+
+
+@pytest.mark.parametrize("arguments,named", [(["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is no folder"),
+                                             (["--data", "nowhere", "--only", "digits"], "nowhere/digits/svhn/test")])
+def test_what_is_not_there_is_named(make, folder, arguments, named):
+    assert named in make("--output", folder, *arguments, fails=True)[1]

@@ -1,0 +1,164 @@
+"""The report's parts: figures, prediction files and measurements, each made of weights and data, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+import acgan.generate
+import acgan.models
+import acgan.train
+import adda.models
+import adda.predict
+import adda.visualize
+import dann.models
+import dann.predict
+import dann.visualize
+import gan.generate
+import gan.models
+from common import classify, figures, networks, runs, tsne, views, visualize
+from common.cli import InputError
+from common.datasets import content_hash, read_split
+from common.domains import TITLES
+from common.files import make_folder, read_object, write
+from scripts import report_figures
+from scripts.report_numbers import ANY, DIRECTIONS, demand
+
+METHODS = {"dann": "DANN", "adda-st": "ADDA + self-training"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that is made: of `inputs` (files; folders of images), by `make`, into files in the report's folder."""
+
+    name: str
+    inputs: list[Path]
+    outputs: list[str]
+    make: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """An adapted network, and where it is drawn."""
+
+    kind: str
+    source: str
+    target: str
+    weights: Path
+    data: Path
+    output: Path
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.source}-{self.target}"
+
+    @property
+    def title(self) -> str:
+        return f"{METHODS[self.kind]}, {TITLES[self.source]} → {TITLES[self.target]}"
+
+    def images(self, domain: str) -> Path:
+        """The folder of a domain's test images; their labels lie beside it, with .csv at the end."""
+        return self.data / "digits" / domain / "test"
+
+    def load(self) -> tuple[Any, dict[str, Any]]:
+        """The network and its card. InputError where it is adapted to other domains than its place says."""
+        package = dann if self.kind == "dann" else adda
+        network, card = package.predict.load_network(self.weights, self.device)
+        if (card["options"]["source"], card["options"]["target"]) != (self.source, self.target):
+            raise InputError(f"{self.weights} is not of {TITLES[self.source]} → {TITLES[self.target]}; is it the right file?")
+        return network, card
+
+
+def parts(output: Path, run_folders: Path | None, data: Path, device: torch.device) -> list[Part]:
+    """Every part. `run_folders`: those of scripts/results.sh, in place of the released weights."""
+    found = face_parts(output, run_folders, device)
+    for kind, released in (("dann", dann.predict.released), ("adda-st", adda.predict.released)):
+        for source, target in DIRECTIONS:
+            weights = run_folders / f"{kind}-{source}/weights.safetensors" if run_folders else released(target)
+            found += digit_parts(Digits(kind, source, target, weights, data, output, device))
+    return found
+
+
+def code(*modules: ModuleType) -> list[Path]:
+    """The files of modules: a part is made again when the code that draws it has changed."""
+    return [Path(module.__file__) for module in modules if module.__file__]
+
+
+def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> list[Part]:
+    """fig1_2.jpg and fig2_2.jpg, as the graders' scripts draw them, and the losses of both trainings."""
+    dcgan = run_folders / "dcgan/weights.safetensors" if run_folders else gan.generate.WEIGHTS
+    pairs = run_folders / "acgan/weights.safetensors" if run_folders else acgan.generate.WEIGHTS
+
+    def draw_faces() -> None:
+        generator = gan.generate.load_generator(dcgan, device)
+        figures.save_picture(output / "fig1_2.jpg", figures.grid(gan.generate.generate(generator, gan.models.noise(32, 0)), 8))
+
+    def draw_pairs() -> None:
+        generator, strength = acgan.generate.load_generator(pairs, device)
+        both = acgan.train.pairs(generator, acgan.models.noise(10, 0), strength)
+        figures.save_picture(output / "fig2_2.jpg", figures.grid(both.flatten(0, 1), 10))
+
+    return [Part("faces-dcgan", [dcgan, dcgan.with_suffix(".json"), *code(gan.models, gan.generate, figures)],
+                 ["fig1_2.jpg"], draw_faces),
+            Part("faces-acgan", [pairs, pairs.with_suffix(".json"), *code(acgan.models, acgan.generate, acgan.train, figures)],
+                 ["fig2_2.jpg"], draw_pairs),
+            loss_part(output, "dcgan", dcgan, run_folders is not None), loss_part(output, "acgan", pairs, run_folders is not None)]
+
+
+def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
+    """The losses of a training: from its run folder, or from the card of released weights."""
+    source = weights.parent / "metrics.jsonl" if of_run else weights.with_suffix(".json")
+
+    def draw() -> None:
+        curve = figures.curve(runs.read_records(source.parent)) if of_run else read_object(source).get("curve")
+        if not curve:
+            raise InputError(f"{source} holds no curve; release the run again with scripts.evaluate_faces --save")
+        demand(source, curve, {"step": [ANY], "D loss": [ANY], "G loss": [ANY], "class?": [ANY]})
+        if len({len(curve[column]) for column in ("step", "D loss", "G loss", "class") if column in curve}) != 1:
+            raise InputError(f"{source} is damaged: the columns of its curve are not equally long")
+        figures.draw_losses(output / f"losses_{name}.png", curve, f"{name.upper()}: losses")
+
+    return Part(f"losses-{name}", [source, *code(figures)], [f"losses_{name}.png"], draw)
+
+
+def digit_parts(digits: Digits) -> list[Part]:
+    """For an adapted network: its predictions, confusion matrix and misread digits; and t-SNE of its test features."""
+    package = dann if digits.kind == "dann" else adda
+    network = [digits.weights, digits.weights.with_suffix(".json"), *code(package.models, package.predict, networks, views)]
+    tests = {domain: [folder := digits.images(domain), folder.with_suffix(".csv")] for domain in (digits.source, digits.target)}
+    return [Part(f"digits-{digits.name}", [*network, *tests[digits.target], *code(classify, figures, report_figures)],
+                 [f"{digits.kind}/predict_{digits.source}_to_{digits.target}.csv", f"confusion_{digits.name}.png",
+                  f"misread_{digits.name}.png", f"measured/{digits.name}.json"], lambda: measure(digits)),
+            Part(f"tsne-{digits.name}",
+                 [*network, *tests[digits.source], *tests[digits.target], *code(package.visualize, visualize, tsne, figures)],
+                 [f"tsne_{digits.name}_digit.png", f"tsne_{digits.name}_domain.png"], lambda: embed(digits))]
+
+
+def measure(digits: Digits) -> None:
+    """Classify the target's test images; write what comes out, and draw it."""
+    output, title, split = digits.output, digits.title, read_split(digits.data, digits.target, "test", labelled=True)
+    images, labels = split.images, split.labels
+    assert labels is not None
+    predictions = classify.predict_classes(digits.load()[0], images.to(digits.device)).cpu()
+    found = {"title": title, "images": content_hash(images), **classify.report(predictions, labels)}
+    for name in (digits.kind, "measured"):
+        make_folder(output / name)
+    classify.write_predictions(output / digits.kind / f"predict_{digits.source}_to_{digits.target}.csv", split.names, predictions)
+    write(output / "measured" / f"{digits.name}.json", json.dumps(found, indent=1) + "\n")
+    report_figures.confusion(output / f"confusion_{digits.name}.png", torch.tensor(found["confusion"]), title)
+    report_figures.misread(output / f"misread_{digits.name}.png", images, labels, predictions, title)
+
+
+def embed(digits: Digits) -> None:
+    """t-SNE of 1,000 test images of each domain, by digit and by domain."""
+    drawing = dann.visualize if digits.kind == "dann" else adda.visualize
+    network, card = digits.load()
+    visualize.draw(network, card["options"], drawing.features_of, drawing.TITLES, digits.data, digits.device,
+                   digits.output / f"tsne_{digits.name}.png", 1000, 0)
