@@ -57,6 +57,8 @@ class Discriminator(nn.Module):
 class Grey(nn.Module):
     """(N, 3, H, W) in [0, 1] → (N, 1, H, W) in [-1, 1], with the luma weights of ITU-R 601."""
 
+    weights: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor([0.2989, 0.5870, 0.1140]).view(1, 3, 1, 1), persistent=False)

@@ -34,7 +34,11 @@ class Range:
         bounds = (("at least", self.least, lambda bound: value >= bound), ("greater than", self.above, lambda bound: value > bound),
                   ("at most", self.most, lambda bound: value <= bound), ("less than", self.below, lambda bound: value < bound))
         known = [(f"{words} {bound}", holds(bound)) for words, bound, holds in bounds if bound is not None]
-        if math.isfinite(value) and all(holds for _, holds in known):
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number beyond every float
+            finite = False
+        if finite and all(holds for _, holds in known):
             return None
         return f"must be {' and '.join(words for words, _ in known) or 'a finite number'}, not {value}"
 

@@ -78,6 +78,8 @@ def _opaque(file: Any, path: str, background: tuple[int, int, int]) -> Image.Ima
         raise ValueError("its 16-bit colours are all below 256, which is black; save it with 8 bits")
     elif raw in ("L;2", "L;4") and "transparency" in file.info:
         file.info["transparency"] *= 85 if raw == "L;2" else 17  # the scale to which Pillow has brought the image
+    elif file.mode == "1" and "transparency" in file.info:  # likewise, which Pillow before 10.3 forgets
+        file.info["transparency"] = 255 if file.info["transparency"] else 0
     if shown.mode in ("La", "RGBa"):
         shown = shown.convert(shown.mode.upper())
     if box not in (None, (0, 0, *file.size)):  # an animation's first picture may fill a part of its frame

@@ -5,6 +5,7 @@ For each layer with weights: its definition, the size of what it makes, its para
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,11 @@ import gan.models
 from common.cli import Parser, run_main
 
 WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.Embedding)
+
+
+def described(layer: nn.Module) -> str:
+    """A layer as PyTorch prints it, without what its versions print differently: BatchNorm's usual settings."""
+    return re.sub(r"(BatchNorm[12]d\(\d+).*", r"\1)", str(layer))
 
 
 def multiplications(layer: nn.Module, seen: Tensor, made: Tensor) -> int:
@@ -37,7 +43,7 @@ def rows(module: nn.Module, forward: Callable[[], Any]) -> list[tuple[str, str, 
 
     def note(layer: nn.Module, seen: tuple[Tensor, ...], made: Tensor) -> None:
         size = "x".join(map(str, made.shape[1:]))
-        found.append((str(layer), size, sum(p.numel() for p in layer.parameters()), multiplications(layer, seen[0], made)))
+        found.append((described(layer), size, sum(p.numel() for p in layer.parameters()), multiplications(layer, seen[0], made)))
 
     hooks = [layer.register_forward_hook(note) for layer in module.modules() if isinstance(layer, WITH_WEIGHTS)]
     with torch.inference_mode():

@@ -79,7 +79,7 @@ def read_run(path: Path) -> dict[str, Any]:
     card = read_card(path, PROGRAMS[package])
     demand(path, card, FORMS[package])
     if FORMS[package] is DIGITS:
-        accuracy = {"accuracy": PERCENT}
+        accuracy = {"accuracy": PERCENT, "after steps?": {}}
         demand(path, card["metrics"], {measurement(card): accuracy, f"{measurement(card, adabn=True)}?": accuracy})
     weights = path.with_suffix(".safetensors")
     sha256 = hashlib.sha256(read_bytes(weights)).hexdigest() if weights.exists() else None
