@@ -121,7 +121,7 @@ def run_main(main: Callable[[], None]) -> None:
 def fail(sentence: str) -> NoReturn:
     """`error: …` as one line on stderr, exit code 2."""
     with contextlib.suppress(OSError):
-        print("error: " + " ".join(sentence.split("\n")), file=sys.stderr)
+        print("error: " + " ".join(sentence.splitlines()), file=sys.stderr)
     sys.exit(2)
 
 

@@ -15,7 +15,7 @@ import PIL
 from common import pictures
 from common.pictures import WHITE, picture
 
-SHARE = 500  # images for each process: fewer are decoded sooner than another process has started
+SHARE = 1000  # images for each process: fewer are decoded here before another process has started and done its share
 
 Colour = tuple[int, int, int]
 

@@ -182,6 +182,7 @@ def test_score_counts_whatever_the_order(scored):
     ("image_name,label\n", ["no row"]),
     ("image_name,label\na,b.png,1\n", ["a,b.png,1"]),
     ("image_name,label\na.png\n", ["a.png"]),
+    ("image_name,label\na.png,1,2\n", ["a.png,1,2"]),
     *((f"image_name,label\na.png,{label}\n", [f"a.png,{label}"[:40]]) for label in (
         "x", "2.5", "nan", "inf", "-inf", "-1", "10", "17", "1e400", "9" * 400, "1_0", "", "True")),
 ])

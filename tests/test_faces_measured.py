@@ -131,6 +131,9 @@ def test_a_release_is_rounded_measured_and_described(made, tmp_path):
     assert {tensor.dtype for tensor in load_file(released).values() if tensor.is_floating_point()} == {torch.float16}
     assert Image.open(tmp_path / "nearest.png").size == (530, 134)
 
+    again, _ = measure(made, "--weights", released, "--seed", 3)
+    assert again == figures  # of the rounded weights
+
     call("acgan.generate", "--weights", released, "--pairs", tmp_path / "pairs", "--count", 10, "--device", "cpu")
     figures, _ = measure(made, "--images", tmp_path / "pairs/with")
     assert figures["faces"] == 10 and "seed" not in figures and "pairs" not in figures

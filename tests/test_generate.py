@@ -46,6 +46,10 @@ def weights(tmp_path_factory):
     return found
 
 
+def faces_of(weights, z):
+    return gan.generate.generate(gan.generate.load_generator(weights["gan"], CPU), z)
+
+
 def test_figures_do_not_depend_on_the_batch():
     torch.manual_seed(0)
     generator, z = gan.models.Generator(8).eval(), gan.models.noise(32, 0)
@@ -101,13 +105,12 @@ def test_folders_of_faces_are_never_mixed(weights, tmp_path, monkeypatch):
     both = ("acgan.generate", "--weights", weights["acgan"], "--pairs", pairs, "--count")
     call(*faces, 5)
     call(*both, 5)
-    expected = gan.generate.generate(gan.generate.load_generator(weights["gan"], CPU), gan.models.noise(5, 0))
     assert sorted(path.name for path in many.iterdir()) == [f"0000{n}.png" for n in range(5)]
-    for number, face in enumerate(expected):
-        assert np.array_equal(np.asarray(Image.open(many / f"0000{number}.png")), face.permute(1, 2, 0))
     assert [len([*(pairs / side).iterdir()]) for side in ("with", "without")] == [5, 5]
 
     call(*faces, 5, "--seed", 1)
+    for number, face in enumerate(faces_of(weights, gan.models.noise(5, 1))):
+        assert np.array_equal(np.asarray(Image.open(many / f"0000{number}.png")), face.permute(1, 2, 0))
     old = (many / "00004.png").read_bytes()
     assert "00004.png first" in refused(*faces, 4) and "00004.png first" in refused(*both, 4)
     assert (many / "00004.png").read_bytes() == old
@@ -122,9 +125,11 @@ def test_folders_of_faces_are_never_mixed(weights, tmp_path, monkeypatch):
 
 
 def test_walks(weights, tmp_path):
-    for name, count in (("walk.gif", 4), ("walk.jpg", 11), ("one.png", 1)):
+    for name, count in (("walk.gif", 4), ("walk.jpg", 11), ("one.png", 1), ("strip.png", 17)):
         call("gan.generate", "--weights", weights["gan"], "--interpolate", tmp_path / name, "--count", count)
     assert Image.open(tmp_path / "walk.gif").n_frames == 4 and Image.open(tmp_path / "walk.jpg").size == (662, 134)
+    strip = grid(faces_of(weights, walk(gan.models.noise(9, 0), 17)), 10)
+    assert np.array_equal(np.asarray(strip), np.asarray(Image.open(tmp_path / "strip.png")))
     check_walk(tmp_path / "long.png", 100_000)
     with pytest.raises(InputError, match=r"long.jpg.*name a .png"):
         check_walk(tmp_path / "long.jpg", 100_000)

@@ -267,11 +267,11 @@ INSTALLS = """#!/bin/sh
 here=$(dirname "$0")
 case "$*" in
     "-I -m venv "*)
-        echo "venv" >> {log}
-        mkdir -p "$4/bin" && cp {python} "$4/bin/python" ;;
+        echo "venv" >> "{log}"
+        mkdir -p "$4/bin" && cp "{python}" "$4/bin/python" ;;
     "-I -m pip --version") [ ! -e "$here/broken" ] ;;
-    "-I -m pip "*) echo "pip ${{PIP_NO_CACHE_DIR:-cached}}" >> {log}; [ ! -e {log}.fails ] ;;
-    *) exec {real} "$@" ;;
+    "-I -m pip "*) echo "pip ${{PIP_NO_CACHE_DIR:-cached}}" >> "{log}"; [ ! -e "{log}.fails" ] ;;
+    *) exec "{real}" "$@" ;;
 esac
 """
 
