@@ -14,6 +14,7 @@ import math
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +165,9 @@ def _checkpoint(path: Path, total_steps: int, device: torch.device) -> dict[str,
     """What last.pt holds. InputError where that is no checkpoint of a run of that many steps."""
     content = read_bytes(path)
     try:
-        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about pickles that are no checkpoint
+            state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         step, seconds = state["step"], state["seconds"]
         assert isinstance(step, int) and isinstance(seconds, int | float)
     except Exception as problem:  # a damaged file raises one of half a dozen types
