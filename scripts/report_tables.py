@@ -21,7 +21,7 @@ ROWS = (("source-only", "default", "source only: no target image touched"), ("so
         ("source-only", "report", "report's recipe, source only"), ("dann", "report", "report's recipe, DANN"),
         ("adda", "report", "report's recipe, ADDA"),
         ("adda", "joint", "the same, both domains in one batch of the discriminator"),
-        ("target-only", "report", "report's recipe, target only"))
+        ("target-only", "report", "report's recipe, target only (problem 4's network)"))
 
 
 # what is left out, as the cards in adda/results/ablation/ are named, and how the table names it
@@ -99,6 +99,8 @@ def kind_of(card: dict[str, Any]) -> str:
     """default, report, or joint: the report's recipe with both domains in one batch of the discriminator."""
     if card["options"]["preset"] != "report":
         return "default"
+    if card["options"]["method"] == "target-only" and card["program"] == "dann.train":
+        return "DANN's network"  # the original's row is of the other one
     return "joint" if card["options"].get("joint") else "report"
 
 

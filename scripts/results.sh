@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS]
 # Trains and measures what has no card yet, one run after the other (about fourteen hours on two cores), and continues the run that
-# was stopped. EPOCHS=50 gives the report's recipe its full length, as a GPU allows.
+# was stopped.
 set -eu
 root=$(readlink -f -- "$0")
 root=${root%/scripts/*}
@@ -70,11 +70,16 @@ for source in mnistm svhn; do
     done
     for method in source-only dann target-only; do
         measure dann dann/results/report-$method-$source-$target.json report-$method-$source \
-            --preset report --method $method $domains --epochs "${EPOCHS:-10}"
+            --preset report --method $method $domains
     done
-    measure adda adda/results/report-adda-$source-$target.json report-adda-$source \
-        --preset report --method adda $domains --epochs "${EPOCHS:-10}"
+    measure adda adda/results/report-target-only-grey-$source-$target.json report-target-only-grey-$source \
+        --preset report --method target-only $domains
+    measure adda adda/results/report-adda-$source-$target.json report-adda-$source --preset report --method adda $domains
+    measure adda adda/results/report-adda-$source-$target-joint.json report-adda-$source-joint \
+        --preset report --method adda $domains --joint
     for seed in 1 2; do
+        measure adda adda/results/report-adda-$source-$target-seed$seed.json report-adda-$source-seed$seed \
+            --preset report --method adda $domains --seed $seed
         measure dann dann/results/dann-$source-$target-seed$seed.json dann-$source-seed$seed $domains --seed $seed
         measure adda adda/results/adda-st-$source-$target-seed$seed.json adda-st-$source-seed$seed $domains --seed $seed
     done
