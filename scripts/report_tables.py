@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def results_table(results: dict[str, Any]) -> str:
         others = [results[whose].get(method) for whose in ("original report", "best of the peers")]
         shown = ["–" if pair is None or kind in ("seeds", "adabn", "joint") else f"{pair[0]:g}, {pair[1]:g}" for pair in others]
         lines.append(f"| {title} | {' | '.join(cells + shown)} |")
-    notes = ["", EARLIER] if any(map(dagger, every)) or any(AGAIN in line for line in lines) else []
+    notes = ["", textwrap.fill(EARLIER, 120)] if any(map(dagger, every)) or any(AGAIN in line for line in lines) else []
     return "\n".join(lines + notes)
 
 
