@@ -74,12 +74,17 @@ def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: d
         results[f"{domain} {args.split}"]["after steps"] = accuracies
     if args.json:
         write(args.json, json.dumps(results, indent=2) + "\n")
-    if args.save:
-        card = {**card, "metrics": {**card.get("metrics", {}), **results}}
-        if args.save.suffix == ".json":
-            save_card(args.save, card)
-        else:
-            save_weights(args.save, network, card)
+    if args.save and args.save.suffix == ".json":
+        save_card(args.save, with_metrics(card, results))
+    elif args.save:
+        # released weights are the last step's, and their card says nothing of a choice by target labels
+        results[f"{domain} {args.split}"].pop("after steps", None)
+        save_weights(args.save, network, with_metrics(card, results))
+
+
+def with_metrics(card: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """The card, with these results beside or in place of those that it has."""
+    return {**card, "metrics": {**card.get("metrics", {}), **results}}
 
 
 def oracle(folder: Path, network: nn.Module, split: ImageSet, device: torch.device) -> dict[int, float]:

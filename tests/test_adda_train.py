@@ -384,7 +384,11 @@ def test_every_method_trains_and_can_be_measured_and_drawn(name, recipe, root, t
                   "--json", tmp_path / "figures.json").stdout
     figures = json.loads((tmp_path / "figures.json").read_text())["svhn test"]
     assert figures["count"] == 90 and f"{figures['accuracy']:.2f}" in output
-    assert "oracle (uses target labels, not a result)" in output
+    assert "oracle (uses target labels, not a result)" in output and "after steps" in figures
+    call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root, "--save", tmp_path / "released.safetensors")
+    released = json.loads((tmp_path / "released.json").read_text())["metrics"]["svhn test"]
+    assert released["accuracy"] == figures["accuracy"] and "after steps" not in released
+    assert (tmp_path / "released.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     if recipe == "default" and name == "adda":
         call("adda.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
              tmp_path / "tsne.png", "--device", "cpu")
