@@ -26,7 +26,7 @@ SIDES = ("with", "without")
 def load_generator(weights: Path, device: torch.device) -> tuple[Generator, float]:
     """The generator of a weights file in evaluation mode, and the strength that its pairs are shown with."""
     state, options, _ = load_weights(weights, "acgan.train", Options, "width", "strength")
-    generator = Generator(options.width)
+    generator = Generator(options.width, size=options.size, late=options.network == "default")
     load_into(generator, state, weights)
     return generator.eval().to(device), options.strength
 

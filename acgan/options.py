@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from common.adversary import REPORT, Game
+from common.adversary import REPORT, Game, check_game
 from common.cli import InputError
 from common.options import flags, option, options_from
 
@@ -24,8 +24,9 @@ class Options(Game):
                                 least=0, most=1000)
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
-    apart: str = option("Male", "what the class shall say nothing of, another column, or '': balanced too, and named by D")
-    apart_weight: float = option(3.0, "of the difference within a pair in what D says of that column", least=0, most=1000)
+    apart: str = option("Male", "what the class shall say nothing of: other columns, with commas between them, or ''. D names them "
+                        "too, and the first is balanced")
+    apart_weight: float = option(3.0, "of the difference within a pair in what D says of these columns", least=0, most=1000)
     strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1",
                              least=-100, most=100)
 
@@ -42,12 +43,14 @@ def chosen(args: argparse.Namespace) -> Options:
     options = options_from(args, preset(args.preset))
     if options.pair_weight and (options.batch % 2 or not options.balanced):
         raise InputError("--pair-weight needs --balanced and an even --batch: half of the faces are of each class")
+    check_game(options)
     return options
 
 
 def columns(options: Options) -> list[str]:
     """The attributes that training reads: the class, and what it is kept apart from."""
-    return [options.attribute] + ([options.apart] if options.apart not in ("", options.attribute) else [])
+    others = [name.strip() for name in options.apart.split(",")]
+    return list(dict.fromkeys([options.attribute, *filter(None, others)]))
 
 
 def command(name: str, options: Options) -> str:

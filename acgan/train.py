@@ -7,6 +7,8 @@ be any folder of images with a CSV of attributes beside it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,17 @@ from acgan.losses import class_accuracy, class_loss, pair_loss
 from acgan.models import NOISE, Discriminator, Generator, noise
 from acgan.options import PRESETS, Options, chosen, columns, command
 from common import training
-from common.adversary import adam, certainty, discriminator_loss, generator_loss, won
+from common.adversary import (
+    adam,
+    certainty,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    may_grow,
+    penalty_weight,
+    set_rates,
+    won,
+)
 from common.batches import Balanced, Shuffled
 from common.cli import run_main
 from common.device import autocast, place
@@ -24,20 +36,26 @@ from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
 from common.runs import Run, read_records
 from common.streams import key, send, stream
+from common.weights import load_into, load_tensors
 
 
 def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
-    """The method. `faces` are uint8 (N, 3, 64, 64), `attributes` int64 (N, K), on the device: the first is the class, and where
-    faces are balanced, every combination comes equally often. Returns the generator to be released."""
+    """The method. `faces` are uint8 (N, 3, size, size), `attributes` int64 (N, K), on the device: the first is the class, and where
+    faces are balanced, every combination of the first two comes equally often. Returns the generator to be released."""
     torch.manual_seed(key(options.seed, "first weights"))
-    generator = place(Generator(options.width, options.deviation), device)
-    discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1], options.deviation), device)
+    report = options.network == "report"
+    generator = place(Generator(options.width, options.deviation, options.size, late=not report), device)
+    if options.from_ and run.step == 0:
+        load_into(generator, load_tensors(Path(options.from_)), Path(options.from_))
+    discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1], options.deviation, options.size,
+                                        report), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     run.restore(parts)
-    combination = (attributes << torch.arange(attributes.shape[1], device=device)).sum(1)
+    balanced = attributes[:, :2]  # the class and one other: all of more would ask for faces that there hardly are
+    combination = (balanced << torch.arange(balanced.shape[1], device=device)).sum(1)
     batches = (Balanced(combination, options.batch, options.seed, "batches") if options.balanced
                else Shuffled(len(faces), options.batch, options.seed, "batches", device))
     per_epoch = len(faces) // options.batch
@@ -67,8 +85,14 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             d_loss, c_loss = discriminator_loss(d_real, d_fake, options.loss), class_loss(named_real, real_attributes)
             if options.class_on_fake:
                 c_loss = c_loss + class_loss(named_fake[:, 0], c)
+        total = d_loss + c_loss
+        if options.gamma and step % options.penalty_every == 0:
+            gamma = penalty_weight(options, step / run.total_steps)
+            total = total + gamma / 2 * sum(gradient_penalty(lambda faces: discriminator(faces)[0], seen(x))
+                                            for x in (real, fake.detach().float()))
+        set_rates(options, step / run.total_steps, g_optimiser, d_optimiser)
         d_optimiser.zero_grad()
-        (d_loss + c_loss).backward()
+        total.backward()
         d_optimiser.step()
 
         # G, against the D that has just learned
@@ -140,11 +164,12 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
 
 
 def main() -> None:
-    setting = training.setting(training.arguments("acgan.train", __doc__, Options, PRESETS), Options, chosen)
+    setting = training.setting(training.arguments("acgan.train", __doc__, Options, PRESETS), Options, chosen, may_grow)
     options, device = setting.options, setting.device
-    faces = read_faces(setting.args.data, "train", columns(options))
+    faces = read_faces(setting.args.data, "train", columns(options), options.size)
     if setting.args.dry_run:
-        training.show_plan(training.written(setting, faces.hashes), Generator(options.width), len(faces.images), 0, device)
+        network = Generator(options.width, size=options.size)
+        training.show_plan(training.written(setting, faces.hashes), network, len(faces.images), 0, device)
         return
     training.carry_out(
         setting, name=f"{options.attribute}-{setting.preset}", steps=options.epochs * (len(faces.images) // options.batch),

@@ -20,18 +20,18 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class Faces:
-    """uint8 (N, 3, 64, 64), and the K attributes that were asked for as int64 (N, K) of 0 and 1."""
+    """uint8 (N, 3, size, size), and the K attributes that were asked for as int64 (N, K) of 0 and 1."""
 
     images: Tensor
     attributes: Tensor
     hashes: dict[str, str]
 
 
-def read_faces(data: Path, split: str, attributes: Sequence[str] = ()) -> Faces:
+def read_faces(data: Path, split: str, attributes: Sequence[str] = (), size: int = SIZE) -> Faces:
     """A split of the course's layout, or any folder of images, with its attributes in a CSV beside it (FOLDER.csv). Images of
     another size are cropped about the centre and resized. InputError where something is missing, or no column is named so."""
     folder = data / "face" / split if (data / "face").is_dir() else data
-    images, names = read_images(folder, SIZE, square=True)
+    images, names = read_images(folder, size, square=True)
     values = torch.empty(len(images), 0, dtype=torch.int64)
     if attributes:
         file = table_beside(folder)

@@ -60,21 +60,28 @@ def by_class(features: Tensor, logits: Tensor) -> Tensor:
     return (features[:, :, None] * classes[:, None, :]).flatten(1)
 
 
-def up_convolutions(inputs: int, width: int) -> nn.Sequential:
-    """(N, inputs, 1, 1) → faces (N, 3, 64, 64): five transposed convolutions (Radford et al. 2016, figure 1), 3.6 M parameters at
-    101 inputs and width 64."""
-    layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, 8 * width, 4, 1, 0, bias=False)]
-    for channels in (8 * width, 4 * width, 2 * width):
-        layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=False)]
+def up_convolutions(inputs: int, width: int, size: int = 64) -> nn.Sequential:
+    """(N, inputs, 1, 1) → faces (N, 3, size, size): five transposed convolutions for size 64 (Radford et al. 2016, figure 1), 3.6 M
+    parameters at 101 inputs and width 64. Twice the size is one stage more, in front of the others and twice as wide."""
+    layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, width * size // 8, 4, 1, 0, bias=False)]
+    for channels in stages(width, size):
+        layers += [nn.BatchNorm2d(2 * channels), nn.ReLU(), nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False)]
     layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh()]
     return nn.Sequential(*layers)
 
 
-def down_convolutions(width: int) -> nn.Sequential:
-    """Faces (N, 3, 64, 64) → (N, 8·width, 4, 4): four strided convolutions, 2.8 M parameters at width 64."""
-    layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
-    for channels in (width, 2 * width, 4 * width):
-        layers += [nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2)]
+def stages(width: int, size: int) -> list[int]:
+    """Channels after each transposed convolution between the first and the last: 4, 2 and 1 times the width at size 64."""
+    return [width * 2 ** power for power in reversed(range(size.bit_length() - 4))]
+
+
+def down_convolutions(width: int, size: int = 64, batch_norm: bool = True) -> nn.Sequential:
+    """Faces (N, 3, size, size) → (N, size/8·width, 4, 4): strided convolutions, 2.8 M parameters at width 64 and size 64. Without
+    BatchNorm they have biases."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=not batch_norm), nn.LeakyReLU(0.2)]
+    for channels in reversed(stages(width, size)):
+        layers.append(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2)] if batch_norm else [nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 
 
@@ -83,6 +90,15 @@ def initialise(network: nn.Module, deviation: float) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, deviation)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)
+
+
+def initialise_without_norm(network: nn.Module) -> None:
+    """Convolutions so that each stage keeps the variance of what it gets (He et al. 2015): no BatchNorm repairs another scale."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)

@@ -15,7 +15,7 @@ from common.cli import LARGEST, InputError, Range
 T = TypeVar("T")
 
 
-def option(default: Any, why: str, choices: tuple[str, ...] | None = None, **bounds: float) -> Any:
+def option(default: Any, why: str, choices: tuple[str, ...] | tuple[int, ...] | None = None, **bounds: float) -> Any:
     """A field of an options class, with the line that --help shows for it, and the values that it may have: one of the choices, or
     a number within these bounds of `Range` (a pair of numbers: each of them, in ascending order)."""
     return dataclasses.field(default=default, metadata={"help": why, "choices": choices, "range": Range(**bounds)})
@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
         else:
             settings["type"] = kind
         text = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
-        group.add_argument(flag(field.name), help=text, **settings)
+        group.add_argument(flag(field.name), dest=field.name, help=text, **settings)
 
 
 def check(options: Any, names: Mapping[str, str] | None = None) -> None:
@@ -53,7 +53,7 @@ def check(options: Any, names: Mapping[str, str] | None = None) -> None:
             raise InputError(f"{name} {problem}")
 
 
-def _problem(value: Any, kind: Any, choices: tuple[str, ...] | None, allowed: Range) -> str | None:
+def _problem(value: Any, kind: Any, choices: tuple[Any, ...] | None, allowed: Range) -> str | None:
     if get_args(kind):
         if not (isinstance(value, tuple) and len(value) == len(get_args(kind))):
             return f"must be {len(get_args(kind))} numbers, not {value!r}"
@@ -65,7 +65,7 @@ def _problem(value: Any, kind: Any, choices: tuple[str, ...] | None, allowed: Ra
     if not fits:
         return f"must be {KINDS[kind]}, not {value!r}"
     if choices is not None and value not in choices:
-        return f"must be one of {', '.join(choices)}, not {value!r}"
+        return f"must be one of {', '.join(map(str, choices))}, not {value!r}"
     return allowed.problem(value) if kind in (int, float) else None
 
 
@@ -92,8 +92,8 @@ def options_from(args: argparse.Namespace, preset: T) -> T:
 
 
 def flag(name: str) -> str:
-    """A field's name on the command line."""
-    return f"--{name.replace('_', '-')}"
+    """A field's name on the command line; `from_`, since a field cannot be named `from`, is --from there."""
+    return f"--{name.strip('_').replace('_', '-')}"
 
 
 def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:

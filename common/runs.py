@@ -145,8 +145,13 @@ def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: 
     writer = _tensorboard(folder, 0) if tensorboard else None
     for name in ("metrics.jsonl", "log.txt"):
         (folder / name).unlink(missing_ok=True)
-    write(folder / "options.json", json.dumps(options, indent=2) + "\n")
+    write_options(folder, options)
     return Run(folder, total_steps, tensorboard=writer)
+
+
+def write_options(folder: Path, options: dict[str, Any]) -> None:
+    """options.json."""
+    write(folder / "options.json", json.dumps(options, indent=2) + "\n")
 
 
 def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> Run:

@@ -20,3 +20,8 @@ def ramp(progress: float, share: float = 0.5) -> float:
 def annealed(rate: float, progress: float) -> float:
     """rate / (1 + 10 p)^0.75 (Ganin et al. 2016, section 5.2.2)."""
     return rate / (1 + 10 * progress) ** 0.75
+
+
+def falling(value: float, end: float, progress: float) -> float:
+    """From `value` along half a cosine to `end` times that."""
+    return value * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress)))

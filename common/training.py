@@ -51,13 +51,14 @@ class Setting:
     before: dict[str, Any] | None  # options.json of the run that is resumed
 
 
-def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace], T]) -> Setting:
+def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace], T],
+            may_grow: Callable[[T], bool] = lambda options: False) -> Setting:
     """Read the command line. The options are those of the run that --resume names, or those that `chosen` makes of the arguments;
-    they are of their types and within their ranges."""
+    they are of their types and within their ranges. `may_grow`: whether a run with these options can be resumed for more epochs."""
     args, program = parser.parse_args(), parser.prog.removeprefix("python -m ")
     before = None
     if args.resume:
-        options, before = _resumed(args, program, cls, chosen)
+        options, before = _resumed(args, program, cls, chosen, may_grow)
     else:
         args.preset, args.precision = getattr(args, "preset", None) or "default", args.precision or "auto"
         options = chosen(args)
@@ -66,8 +67,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
     return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
 
 
-def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Callable[[argparse.Namespace], T]
-             ) -> tuple[T, dict[str, Any]]:
+def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Callable[[argparse.Namespace], T],
+             may_grow: Callable[[T], bool]) -> tuple[T, dict[str, Any]]:
     """The options of the run that --resume names, and its options.json; its preset and precision go into `args`, since a run that
     went on in another precision would not be the same run. InputError where the command line asks for something else."""
     before, file = runs.read_options(args.resume), args.resume / "options.json"
@@ -84,6 +85,11 @@ def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Calla
     if getattr(args, "preset", None) == before["preset"]:  # it names every option, but for the steps that epochs make
         counted = ("steps", "source_steps") if getattr(options, "epochs", 0) else ()
         wanted = replace(chosen(args), {name: before[name] for name in counted if name in before})
+    if getattr(args, "epochs", 0) > getattr(options, "epochs", 0):
+        if not may_grow(options):
+            raise InputError(f"{args.resume} cannot go on for more epochs, since its schedule depends on how many there are; start "
+                             "another run")
+        options = replace(options, {"epochs": args.epochs})
     if changed := (runs.differences(before, given)
                    or runs.differences(dataclasses.asdict(options), dataclasses.asdict(wanted))):  # type: ignore[call-overload]
         raise InputError(f"--resume continues {args.resume} with the options it was started with, but: {changed}")
@@ -122,6 +128,8 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
     with only_one(folder, "another training goes on there"):
         run = (runs.resume(folder, steps, setting.device, args.tensorboard) if args.resume
                else runs.start(folder, options, steps, args.tensorboard))
+        if setting.before and setting.before.get("epochs") != options.get("epochs"):
+            runs.write_options(folder, options)
         run.say(f"{name}, {steps} steps, seed {setting.options.seed}; {describe(setting.device)}, {setting.precision}; {folder}")
         if setting.before and setting.before.get("threads") != torch.get_num_threads():
             run.say(f"warning: the run was started on {setting.before.get('threads')} threads and goes on with "

@@ -38,13 +38,13 @@ WEIGHTS = Path(__file__).parent / "weights" / "dcgan.safetensors"
 def load_generator(weights: Path, device: torch.device) -> Generator:
     """The generator of a weights file in evaluation mode."""
     state, options, _ = load_weights(weights, "gan.train", Options, "width")
-    generator = Generator(options.width)
+    generator = Generator(options.width, size=options.size)
     load_into(generator, state, weights)
     return generator.eval().to(device)
 
 
 def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
-    """z (N, 101) → uint8 (N, 3, 64, 64) on the CPU. In evaluation mode, each face depends on its own noise alone."""
+    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, each face depends on its own noise alone."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
         return torch.cat([to_images(generator(part.to(device))).cpu() for part in z.split(batch)])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from common.networks import down_convolutions, initialise, up_convolutions
+from common.networks import down_convolutions, initialise, initialise_without_norm, up_convolutions
 
 INPUTS = 101  # as in the report's listing; noise all of them
 
@@ -17,11 +17,11 @@ def noise(count: int, seed: int) -> Tensor:
 
 
 class Generator(nn.Module):
-    """z (N, 101) → faces (N, 3, 64, 64) in [-1, 1]."""
+    """z (N, 101) → faces (N, 3, size, size) in [-1, 1]."""
 
-    def __init__(self, width: int = 64, deviation: float = 0.02) -> None:
+    def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64) -> None:
         super().__init__()
-        self.layers = up_convolutions(INPUTS, width)
+        self.layers = up_convolutions(INPUTS, width, size)
         initialise(self, deviation)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -29,13 +29,16 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces (N, 3, 64, 64) in [-1, 1] → logits (N,), greater for real ones."""
+    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), greater for real ones. `batch_norm`: the report's."""
 
-    def __init__(self, width: int = 64, deviation: float = 0.02) -> None:
+    def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64, batch_norm: bool = True) -> None:
         super().__init__()
-        self.trunk = down_convolutions(width)
-        self.output = nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False)
-        initialise(self, deviation)
+        self.trunk = down_convolutions(width, size, batch_norm)
+        self.output = nn.Conv2d(width * size // 8, 1, 4, 1, 0, bias=not batch_norm)
+        if batch_norm:
+            initialise(self, deviation)
+        else:
+            initialise_without_norm(self)
 
     def forward(self, faces: Tensor) -> Tensor:
         return self.output(self.trunk(faces)).flatten()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from common.adversary import REPORT, Game
+from common.adversary import REPORT, Game, check_game
 from common.options import flags, options_from
 
 PRESETS = ("default", "report")
@@ -20,7 +20,9 @@ def preset(name: str) -> Options:
 
 def chosen(args: argparse.Namespace) -> Options:
     """The preset that the command line names, with what else it gives in its place."""
-    return options_from(args, preset(args.preset))
+    options = options_from(args, preset(args.preset))
+    check_game(options)
+    return options
 
 
 def command(name: str, options: Options) -> str:

@@ -7,11 +7,23 @@ average is what is shown and released. `--data` may be any folder of images.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from common import training
-from common.adversary import adam, certainty, discriminator_loss, generator_loss, won
+from common.adversary import (
+    adam,
+    certainty,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    may_grow,
+    penalty_weight,
+    set_rates,
+    won,
+)
 from common.batches import Shuffled
 from common.cli import run_main
 from common.device import autocast, place
@@ -21,15 +33,19 @@ from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
 from common.runs import Run, read_records
 from common.streams import key, send, stream
+from common.weights import load_into, load_tensors
 from gan.models import INPUTS, Discriminator, Generator, noise
 from gan.options import PRESETS, Options, chosen, command
 
 
 def train(options: Options, faces: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
-    """The method. `faces` are uint8 (N, 3, 64, 64) on the device. Returns the generator to be released."""
+    """The method. `faces` are uint8 (N, 3, size, size) on the device. Returns the generator to be released."""
     torch.manual_seed(key(options.seed, "first weights"))
-    generator = place(Generator(options.width, options.deviation), device)
-    discriminator = place(Discriminator(options.d_width or options.width, options.deviation), device)
+    generator = place(Generator(options.width, options.deviation, options.size), device)
+    if options.from_ and run.step == 0:
+        load_into(generator, load_tensors(Path(options.from_)), Path(options.from_))
+    discriminator = place(Discriminator(options.d_width or options.width, options.deviation, options.size,
+                                        options.network == "report"), device)
     averaged = EMA(generator, options.ema)
     g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
@@ -52,8 +68,13 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
             fake = generator(z)
             d_real, d_fake = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
             d_loss = discriminator_loss(d_real, d_fake, options.loss)
+        total = d_loss
+        if options.gamma and step % options.penalty_every == 0:
+            gamma = penalty_weight(options, step / run.total_steps)
+            total = d_loss + gamma / 2 * sum(gradient_penalty(discriminator, seen(x)) for x in (real, fake.detach().float()))
+        set_rates(options, step / run.total_steps, g_optimiser, d_optimiser)
         d_optimiser.zero_grad()
-        d_loss.backward()
+        total.backward()
         d_optimiser.step()
 
         # G, against the D that has just learned
@@ -94,11 +115,12 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
 
 
 def main() -> None:
-    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen)
+    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen, may_grow)
     options, device = setting.options, setting.device
-    faces = read_faces(setting.args.data, "train")
+    faces = read_faces(setting.args.data, "train", size=options.size)
     if setting.args.dry_run:
-        training.show_plan(training.written(setting, faces.hashes), Generator(options.width), len(faces.images), 0, device)
+        network = Generator(options.width, size=options.size)
+        training.show_plan(training.written(setting, faces.hashes), network, len(faces.images), 0, device)
         return
     training.carry_out(
         setting, name=setting.preset, steps=options.epochs * (len(faces.images) // options.batch), data=faces.hashes,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import acgan.generate
@@ -148,11 +149,19 @@ def make(args: argparse.Namespace, card: dict[str, Any], attribute: str | None, 
     network: Any
     if attribute is None:
         network = round_off(gan.generate.load_generator(args.weights, device), args.save is not None)
-        return Made(gan.generate.generate(network, gan.models.noise(count, seed)), card, seed, network)
+        return Made(to_judge(gan.generate.generate(network, gan.models.noise(count, seed))), card, seed, network)
     network, strength = acgan.generate.load_generator(args.weights, device)
     pairs = acgan.train.pairs(round_off(network, args.save is not None), acgan.models.noise(count, seed), strength)
+    pairs = torch.stack([to_judge(side) for side in pairs])
     in_turn = (torch.arange(count) % 2 == 0)[:, None, None, None]
     return Made(torch.where(in_turn, pairs[0], pairs[1]), card, seed, network, pairs, attribute)
+
+
+def to_judge(faces: Tensor) -> Tensor:
+    """Faces uint8 (N, 3, size, size) at the size that the judge knows, (N, 3, 64, 64)."""
+    if faces.shape[-1] == SIZE:
+        return faces
+    return F.interpolate(faces.float(), (SIZE, SIZE), mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
 
 
 def round_off(network: Any, rounded: bool) -> Any:

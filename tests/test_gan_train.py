@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import dataclasses
+import json
+import math
 import os
 import signal
 from types import SimpleNamespace
@@ -27,6 +29,7 @@ from common.batches import Balanced, Shuffled
 from common.cli import InputError
 from common.faces import disturb, read_faces, to_images
 from common.streams import key, stream
+from common.weights import load_tensors, save_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PACKAGES = [gan, acgan]
@@ -61,7 +64,7 @@ def quick(few, monkeypatch):
 
 
 def fit(package, options, root, run, precision="fp32"):
-    faces = read_faces(root, "train", () if package is gan else acgan.options.columns(options))
+    faces = read_faces(root, "train", () if package is gan else acgan.options.columns(options), options.size)
     given = (faces.images,) if package is gan else (faces.images, faces.attributes)
     with runs.interruptible(run.interrupted):
         return package.train.train(options, *given, run, CPU, precision)
@@ -116,6 +119,19 @@ def adversary_by_hand(options, real, fake):
     return -log_sigma(real - fake).mean()
 
 
+def penalty_by_hand(options, d, progress, real, fake):
+    """γ/2 (R1 + R2) of Mescheder et al. 2018, equations 9 and 10, one face at a time, times the steps for which it counts."""
+    total = 0
+    for faces in (real, fake.detach()):
+        for face in faces:
+            face = face[None].clone().requires_grad_(True)
+            logits = d(face)
+            (slope,) = torch.autograd.grad(logits if isinstance(logits, torch.Tensor) else logits[0], face, create_graph=True)
+            total = total + (slope ** 2).sum() / len(faces)
+    fallen = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)) if options.anneal else 1
+    return options.penalty_every * options.gamma * fallen / 2 * total
+
+
 def generator_by_hand(options, real, fake):
     return -log_sigma(fake).mean() if options.loss == "bce" else -log_sigma(fake - real).mean()
 
@@ -133,8 +149,10 @@ def certainty_by_hand(real, fake):
 
 def first_networks(models, options, *attributes):
     torch.manual_seed(key(options.seed, "first weights"))
-    return (models.Generator(options.width, options.deviation),
-            models.Discriminator(options.d_width or options.width, *attributes, options.deviation))
+    late = {} if models is gan.models else {"late": options.network == "default"}
+    return (models.Generator(options.width, options.deviation, options.size, **late),
+            models.Discriminator(options.d_width or options.width, *attributes, options.deviation, options.size,
+                                 options.network == "report"))
 
 
 class Hand:
@@ -144,7 +162,7 @@ class Hand:
         self.options, self.g, self.d, self.images, self.records = options, g, d, images, []
         self.first = {"generator": copy.deepcopy(g.state_dict()), "discriminator": copy.deepcopy(d.state_dict())}
         self.averaged = copy.deepcopy(g)
-        self.g_adam, self.d_adam = (torch.optim.Adam(x.parameters(), options.lr, (options.beta1, 0.999)) for x in (g, d))
+        self.g_adam, self.d_adam = (torch.optim.Adam(x.parameters(), options.lr, options.betas) for x in (g, d))
 
     def batch(self, index, step):
         draws = stream(self.options.seed, "noise and views", step)
@@ -153,6 +171,12 @@ class Hand:
             mirrored = torch.rand(len(real), generator=draws) < 0.5
             real = torch.stack([face.flip(2) if m else face for face, m in zip(real, mirrored, strict=True)])
         return real, draws, (lambda faces: disturb(faces, draws)) if self.options.disturb else (lambda faces: faces)
+
+    def rate(self, progress):
+        for optimiser in (self.g_adam, self.d_adam):
+            for group in optimiser.param_groups:
+                fallen = 0.25 + 0.75 * 0.5 * (1 + math.cos(math.pi * progress)) if self.options.anneal else 1
+                group["lr"] = self.options.lr * fallen
 
     def learn(self, loss, network, optimiser):
         optimiser.zero_grad()
@@ -177,7 +201,11 @@ def gan_by_hand(options, faces, steps):
         fake = hand.g(z)
         d_real, d_fake = hand.d(look(real)), hand.d(look(fake.detach()))
         d_loss = adversary_by_hand(options, d_real, d_fake)
-        hand.learn(d_loss, hand.d, hand.d_adam)
+        total = d_loss
+        if options.gamma and step % options.penalty_every == 0:
+            total = total + penalty_by_hand(options, hand.d, step / steps, look(real), look(fake))
+        hand.rate(step / steps)
+        hand.learn(total, hand.d, hand.d_adam)
         if options.loss == "relativistic":
             d_real = hand.d(look(real))
         d_fake = hand.d(look(fake))
@@ -192,7 +220,7 @@ def acgan_by_hand(options, faces, steps):
     attributes, half = faces.attributes, options.batch // 2
     hand = Hand(options, *first_networks(acgan.models, options, attributes.shape[1]), faces.images)
     # faces of (not Smiling, not Male), (Smiling, not Male), … equally often
-    kinds = torch.tensor([row[0] + 2 * sum(row[1:]) for row in attributes.tolist()])
+    kinds = torch.tensor([row[0] + 2 * sum(row[1:2]) for row in attributes.tolist()])
     batches = (Balanced(kinds, options.batch, options.seed, "batches") if options.balanced
                else Shuffled(len(faces.images), options.batch, options.seed, "batches", CPU))
     for step in range(steps):
@@ -210,6 +238,9 @@ def acgan_by_hand(options, faces, steps):
         total = d_loss + sum(class_by_hand(named_real[:, k], attributes[index, k]) for k in range(attributes.shape[1]))
         if options.class_on_fake:
             total = total + class_by_hand(named_fake[:, 0], c)
+        if options.gamma and step % options.penalty_every == 0:
+            total = total + penalty_by_hand(options, hand.d, step / steps, look(real), look(fake))
+        hand.rate(step / steps)
         hand.learn(total, hand.d, hand.d_adam)
         if options.loss == "relativistic":
             d_real = hand.d(look(real))[0]
@@ -239,17 +270,20 @@ def apart(ours, hand, first=None):
     return ((ours - hand).norm() / way.norm()).item()
 
 
+PENALISED = {"network": "default", "loss": "relativistic", "gamma": 1.0, "anneal": True, "betas": (0.0, 0.99)}
 RECIPES = [
     (gan, "default", {}), (gan, "report", {}), (gan, "default", {"loss": "relativistic", "disturb": True, "d_width": 2}),
     (acgan, "default", {"class_weight": 0.7, "pair_weight": 0.3}), (acgan, "report", {}),
     (acgan, "default", {"loss": "relativistic", "disturb": True, "d_width": 2, "apart": ""}),
-    (acgan, "report", {"balanced": True, "apart": "Male"})]
+    (acgan, "report", {"balanced": True, "apart": "Male"}),
+    (gan, "default", PENALISED), (gan, "default", {**PENALISED, "penalty_every": 1, "size": 32, "loss": "bce"}),
+    (acgan, "default", {**PENALISED, "apart": "Male,Blond_Hair"}), (acgan, "default", {**PENALISED, "pair_weight": 0, "size": 128})]
 
 
 @pytest.mark.parametrize(("package", "preset", "other"), RECIPES)
 def test_two_steps_are_the_papers(package, preset, other, root, tmp_path, quick):
     options = small(package, preset, deviation=0.1, **other)
-    faces = read_faces(root, "train", ["Smiling", "Male"] if package is gan else acgan.options.columns(options))
+    faces = read_faces(root, "train", ["Smiling", "Male"] if package is gan else acgan.options.columns(options), options.size)
     hand = gan_by_hand(options, faces, 2) if package is gan else acgan_by_hand(options, faces, 2)
     run = open_run(tmp_path / "run", 2)
     run.log_every = 1
@@ -281,15 +315,22 @@ def check_statistics(released, averaged, package):
     sums = {}
     with torch.no_grad():
         for z in package.models.noise(200, 0).split(100):
-            x = (z if package is gan else torch.cat([z, torch.tensor([[0.0], [1.0]] * 50)], 1))[:, :, None, None]
+            c = torch.tensor([[0.0], [1.0]] * 50)
+            x = (z if package is gan or released.late else torch.cat([z, c], 1))[:, :, None, None]
             for layer in released.layers:
-                if isinstance(layer, nn.BatchNorm2d):
+                if isinstance(layer, acgan.models.ClassNorm):
+                    mean, var = sums.setdefault(layer.norm, (0, 0))
+                    sums[layer.norm] = (mean + x.mean((0, 2, 3)) / 2, var + x.var((0, 2, 3)) / 2)
+                    x = batch_norm(x, None, None, training=True)
+                    x = torch.stack([each * layer.weight[k][:, None, None] + layer.bias[k][:, None, None]
+                                     for each, k in zip(x, c.long().flatten().tolist(), strict=True)])
+                elif isinstance(layer, nn.BatchNorm2d):
                     mean, var = sums.setdefault(layer, (0, 0))
                     sums[layer] = (mean + x.mean((0, 2, 3)) / 2, var + x.var((0, 2, 3)) / 2)
                     x = batch_norm(x, None, None, layer.weight, layer.bias, training=True)
                 else:
                     x = layer(x)
-    assert len(sums) == 4
+    assert len(sums) == sum(isinstance(layer, nn.BatchNorm2d) for layer in released.modules()) >= 3
     for layer, (mean, var) in sums.items():
         torch.testing.assert_close(layer.running_mean, mean, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(layer.running_var, var, rtol=1e-3, atol=1e-3)
@@ -371,6 +412,74 @@ def test_a_small_set_trains_to_its_end_and_resumes(package, root, tmp_path, few,
     call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")
     assert (part / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     assert records(part) == records(whole)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_finished_run_goes_on_for_more_epochs(package, root, tmp_path, quick):
+    """As if it had been begun with them, where nothing depends on their number."""
+    whole, part, falls = tmp_path / "whole", tmp_path / "part", tmp_path / "falls"
+    more = ("--epochs", 2, "--device", "cpu")
+    call(*trained(package, root, whole, "--epochs", 2))
+    call(*trained(package, root, part, "--epochs", 1))
+    call(f"{package.__name__}.train", "--data", root, "--resume", part, *more)
+    assert (part / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    card = json.loads((part / "weights.json").read_text())
+    assert card["options"]["epochs"] == 2 and card["steps"] == 4 and "--epochs 2" in card["command"]
+    call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")  # it has grown for good
+    call(*trained(package, root, falls, "--epochs", 1, "--anneal"))
+    assert "cannot go on" in call(f"{package.__name__}.train", "--data", root, "--resume", falls, *more, code=2).stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_training_begins_with_given_weights(package, root, tmp_path, quick):
+    module = package.models
+    torch.manual_seed(1)
+    began = module.Generator(4).half()
+    save_weights(tmp_path / "began.safetensors", began, {"program": f"{package.__name__}.train", "options": {}})
+    call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--from", tmp_path / "began.safetensors", "--lr", "1e-9"))
+    state = load_tensors(tmp_path / "run/weights.safetensors")
+    for name, weight in began.named_parameters():
+        torch.testing.assert_close(state[name], weight.float(), rtol=0, atol=1e-6)
+    (tmp_path / "began.safetensors").unlink()  # a run that has begun needs it no more
+    call(f"{package.__name__}.train", "--data", root, "--resume", tmp_path / "run", "--device", "cpu")
+    said = call(*trained(package, root, tmp_path / "other", "--from", tmp_path / "nothing.safetensors"), code=2).stderr
+    assert "nothing.safetensors does not exist" in said and not (tmp_path / "other").exists()
+
+
+def test_the_class_enters_late():
+    """What the first two stages make of a noise vector is the same in both classes; the third takes the class up."""
+    torch.manual_seed(0)
+    generator = acgan.models.Generator(4, late=True)
+    norms = [layer for layer in generator.layers if isinstance(layer, acgan.models.ClassNorm)]
+    assert [layer.norm.num_features for layer in norms] == [8, 4]
+    with torch.no_grad():
+        for layer in norms:
+            layer.weight.copy_(torch.stack([torch.full_like(layer.weight[0], 2.0), torch.full_like(layer.weight[0], 3.0)]))
+            layer.bias.copy_(torch.stack([torch.full_like(layer.bias[0], -1.0), torch.full_like(layer.bias[0], 1.0)]))
+        maps, c = torch.randn(2, 8, 16, 16), torch.tensor([0, 1])
+        plain = norms[0].norm(maps)
+        torch.testing.assert_close(norms[0](maps, c), torch.stack([plain[0] * 2 - 1, plain[1] * 3 + 1]))
+        torch.testing.assert_close(norms[0](maps, torch.tensor([0.5, 0.5])), norms[0].norm(maps) * 2.5)
+    seen = []
+    with watching(lambda layer, given, made: seen.append(made) if isinstance(layer, nn.ConvTranspose2d) else None):
+        generator.eval()(torch.randn(1, 100).repeat(2, 1), c)
+    assert [tuple(made.shape[1:]) for made in seen] == [(32, 4, 4), (16, 8, 8), (8, 16, 16), (4, 32, 32), (3, 64, 64)]
+    assert [torch.equal(made[0], made[1]) for made in seen] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("size", [32, 128])
+def test_faces_of_other_sizes(package, size, root, tmp_path, quick):
+    """From the training to the figure."""
+    call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--size", size, "--network", "default", "--gamma", 1))
+    weights = tmp_path / "run/weights.safetensors"
+    call(f"{package.__name__}.generate", "--weights", weights, "--figure", tmp_path, "--device", "cpu")
+    width = Image.open(next(tmp_path.glob("fig*.jpg"))).size[0]
+    assert (8 if package is gan else 10) * size < width < (8 if package is gan else 10) * (size + 4)
+
+
+def test_a_penalty_needs_a_discriminator_without_batchnorm(root, tmp_path):
+    assert "--gamma needs --network default" in call(*trained(gan, root, tmp_path / "run", "--gamma", 1), code=2).stderr
 
 
 @pytest.mark.parametrize("package", PACKAGES)
