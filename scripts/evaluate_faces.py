@@ -3,8 +3,12 @@
 
 Distances to the test faces, in the features of the judge of scripts.attributes: FD(attributes), which is no FID. Beside them the
 same distances of as many training faces, the floor that a perfect generator would reach. `--inception` adds the published FID, in
-the protocol of the course's later years: 1,000 generated faces against all test faces. With dlib-bin installed, the share of faces
-that its HOG detector finds. For an ACGAN, also what happens to pairs of one noise when the class changes.
+the protocol of the course's later years: 1,000 generated faces against all test faces. For an ACGAN, also what happens to pairs of
+one noise when the class changes.
+
+With requirements-faces.txt installed, there are judges that nobody trained here. The share of images in which dlib's HOG
+detector finds a face is always measured. `--descriptors` adds FD(dlib), the distance in the space of dlib's face descriptors,
+and for pairs whether both faces are the same person's; it takes about a quarter of a second a face.
 
 `--data` may be any folder of images. It has no test faces then: the faces are compared with all of its images, which the output
 says, and there is no floor.
@@ -43,9 +47,11 @@ from scripts.face_metrics import (
     Extractor,
     Real,
     class_figures,
+    descriptors,
     detected,
     distances,
     has_test,
+    identity,
     inception,
     nearest,
     pair_figures,
@@ -80,10 +86,11 @@ def main() -> None:
         if attribute not in judge_card["attributes"]:
             raise InputError(f"{args.judge} does not judge {attribute!r}, the attribute of {args.weights}; name another --judge")
     extract = inception(args.inception, device) if args.inception is not None else None
+    describe = descriptors() if args.descriptors else None
     real = read_real(args.data, attribute)
     made = make(args, card, attribute, len(real.images), device) if args.weights else Made(read_made(args.images), {})
 
-    results = measure(made, real, judge, judge_card, extract)
+    results = measure(made, real, judge, judge_card, extract, describe)
     results["judge"]["weights"] = args.judge.name
     print(f"{args.images or args.weights}: {len(made.faces)} faces against {len(real.images)} {real.what} ({results['crop']}); "
           f"judge {args.judge}, {results['judge']['mean accuracy on test faces']:.1f} % of attributes right")
@@ -108,6 +115,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=whole(), help="of the noise (default: 0)")
     parser.add_argument("--judge", type=Path, default=WEIGHTS, help="another judge than the released one")
     parser.add_argument("--inception", metavar="FILE", help="torch-fidelity's Inception weights, or the word download")
+    parser.add_argument("--descriptors", action="store_true", help="also FD(dlib), and whether pairs are one person's")
     parser.add_argument("--nearest", type=Path, metavar="FILE", help="picture of eight faces over their nearest training faces")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--save", type=Path, metavar="FILE", help="release: round the weights to 16 bits, measure those, and write "
@@ -169,7 +177,8 @@ def round_off(network: Any, rounded: bool) -> Any:
     return network.half().float() if rounded else network
 
 
-def measure(made: Made, real: Real, judge: Judge, judge_card: dict[str, Any], extract: Extractor | None) -> dict[str, Any]:
+def measure(made: Made, real: Real, judge: Judge, judge_card: dict[str, Any], extract: Extractor | None = None,
+            describe: Extractor | None = None) -> dict[str, Any]:
     """What is printed, and written to a card or a file: of what, compared with what, and the figures."""
     floor = None
     if real.training is not None:
@@ -188,6 +197,13 @@ def measure(made: Made, real: Real, judge: Judge, judge_card: dict[str, Any], ex
             results["inception, real"] = distances(extract(floor[:GRADED]), known)
     if (found := detected(made.faces[:GRADED])) is not None:
         results |= {"detected": found, "detected, real": detected(real.images[:GRADED])}
+    if describe is not None:
+        known = describe(real.images[:GRADED])
+        results["dlib"] = distances(describe(made.faces[:GRADED]), known)
+        if floor is not None:
+            results["dlib, real"] = distances(describe(floor[:GRADED]), known)
+        if made.pairs is not None:
+            results["identity"] = identity(torch.stack([describe(side[:GRADED]) for side in made.pairs]))
     if made.pairs is not None and made.attribute is not None and real.classes is not None:
         sides, logits = (torch.stack(both) for both in zip(*(judged(judge, side) for side in made.pairs), strict=True))
         results["pairs"] = pair_figures(made.pairs, logits, judge_card["attributes"], made.attribute)
@@ -216,7 +232,7 @@ def show(results: dict[str, Any]) -> None:
     if "compared with" in results or "trained on" in results:
         known = "the generator was trained on them" if "trained on" in results else "the generator may have been trained on them"
         print(f"the real faces are no test faces: {known}, and one that copies them has the smallest distance")
-    for name, title in (("attributes", "FD(attributes)"), ("inception", "FID (Inception)")):
+    for name, title in (("attributes", "FD(attributes)"), ("inception", "FID (Inception)"), ("dlib", "FD(dlib)")):
         for kind, what in (("", "generated"), (", real", "training faces, the floor")):
             if values := results.get(name + kind):
                 print(f"{title}, {what}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
@@ -226,7 +242,9 @@ def show(results: dict[str, Any]) -> None:
         print(f"HOG detector: {results['detected']:.1f} % of {min(GRADED, results['faces'])} faces, "
               f"{results['detected, real']:.1f} % of the real faces")
     else:
-        print("HOG detector: not measured; pip install dlib-bin")
+        print("HOG detector: not measured; pip install -r requirements-faces.txt")
+    if same := results.get("identity"):
+        print("identity (dlib), pairs: " + ", ".join(f"{key} {value:.3f}" for key, value in same.items()))
     if pairs := results.get("pairs"):
         low, high = pairs["flipped, 95 %"]
         ratio = "none, all faces are the same" if pairs["edit ratio"] is None else f"{pairs['edit ratio']:.3f}"

@@ -4,6 +4,7 @@ and copies."""
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import math
 import sys
@@ -155,6 +156,41 @@ def detected(images: Tensor) -> float | None:
     detector = dlib.get_frontal_face_detector()
     found = [len(detector(image, 1)) > 0 for image in images.permute(0, 2, 3, 1).contiguous().numpy()]
     return 100 * sum(found) / len(found)
+
+
+SAME_PERSON = 0.6  # descriptors nearer than this are of one person, as dlib's author recommends
+FACE_BOX = (12, 17, 55, 60)  # left, top, right and bottom: where the detector finds these aligned faces, in the median
+
+
+def descriptors() -> Extractor:
+    """dlib's face descriptor, 128 numbers: uint8 images (N, 3, 64, 64), aligned as the course's faces are → (N, 128).
+    InputError where it is not installed."""
+    package = importlib.util.find_spec("face_recognition_models")  # importing it would need setuptools
+    try:
+        import dlib
+    except ImportError:
+        package = None
+    if package is None or not package.submodule_search_locations:
+        raise InputError("--descriptors needs dlib and its weights: pip install -r requirements-faces.txt")
+    models = Path(package.submodule_search_locations[0]) / "models"
+    landmarks = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
+    network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+    box = dlib.rectangle(*FACE_BOX)
+
+    def features(images: Tensor) -> Tensor:
+        faces = images.permute(0, 2, 3, 1).contiguous().numpy()
+        return torch.tensor([list(network.compute_face_descriptor(face, landmarks(face, box))) for face in faces])
+    return features
+
+
+def identity(sides: Tensor) -> dict[str, float]:
+    """Whether both faces of a pair are the same person's, by their descriptors (2, N, 128): the percentage of pairs nearer
+    than 0.6, and the median distance; and the same for faces of different pairs."""
+    within = (sides[0] - sides[1]).norm(dim=1)
+    between = torch.cat([(side - side.roll(1, 0)).norm(dim=1) for side in sides])
+    return {name + what: value for name, distance in (("", within), ("other pairs: ", between))
+            for what, value in (("same person", 100 * (distance < SAME_PERSON).float().mean().item()),
+                                ("median distance", distance.median().item()))}
 
 
 def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: str) -> dict[str, Any]:

