@@ -78,7 +78,7 @@ def affine(
     """Rotation of up to `degrees`, zoom of each axis in the given range (> 1 enlarges the digit), horizontal shear of up to
     `shear`, shift of up to `shift` pixels; the ratio of width to height is multiplied by exp(2 U(*stretch)); the border is repeated
     outwards."""
-    n, _, _, width = images.shape
+    n, _, height, width = images.shape
     angle = uniform(n, -degrees, degrees, images, generator) * math.pi / 180
     log_zoom = uniform(n, math.log(zoom[0]), math.log(zoom[1]), images, generator)
     ratio = uniform(n, *stretch, images, generator)
@@ -91,7 +91,10 @@ def affine(
         torch.stack([sin * x_scale, (skew * sin + cos) * y_scale, uniform(n, -2, 2, images, generator) * shift / width], 1),
     ], 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    # no further than the centres of the outermost pixels: what padding_mode="border" does, which MPS lacks before torch 2.13
+    for axis, pixels in enumerate((width, height)):
+        grid[..., axis].clamp_(1 / pixels - 1, 1 - 1 / pixels)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor:

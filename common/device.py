@@ -1,11 +1,16 @@
 """Where and how the arithmetic runs: device, threads, precision.
 
-One policy for every program: channels-last memory, and bfloat16 where the hardware has it. Weights stay float32.
+One policy for every program: channels-last memory, and bfloat16 where the hardware has it. Weights stay float32. On CUDA:
+
+- cuDNN times its algorithms for each new shape and takes the fastest, so that two runs may differ in their last digits.
+- float32 is float32 with `--precision fp32`: no TF32. With bf16, what autocast leaves in float32 may use TF32, whose products
+  have 10 bits of mantissa where bfloat16 has 7.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 from typing import TypeVar
 
@@ -33,6 +38,7 @@ def choose_device(name: str = "auto") -> torch.device:
         torch.set_num_threads(cores())
         # late in training gradients underflow to denormal numbers, which the CPU handles many times slower
         torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
     return torch.device(name)
 
 
@@ -49,11 +55,18 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def choose_precision(name: str, device: torch.device) -> str:
     """`fp32` or `bf16` for training; `auto` takes bf16 where the device computes in it. What decides is the hardware alone, so
     that the same command gives the same run whatever else the machine is doing."""
-    if name != "auto":
-        return name
+    if name == "auto":
+        name = "bf16" if has_bf16(device) else "fp32"
+    torch.backends.cudnn.allow_tf32 = name == "bf16"
+    torch.set_float32_matmul_precision("high" if name == "bf16" else "highest")
+    return name
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and cpu_has_bf16()
 
 
 def cpu_has_bf16() -> bool:
@@ -69,8 +82,18 @@ def describe(device: torch.device) -> str:
     """The hardware in words, for the card of a training."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = "CPU"
+    model = platform.processor() or "CPU"
+    if device.type == "mps":
+        return f"{model}, GPU by MPS"
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return f"{model}, {torch.get_num_threads()} threads"
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

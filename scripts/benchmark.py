@@ -34,7 +34,7 @@ import gan.options
 import gan.train
 from common import runs, synthetic
 from common.cli import Parser, run_main
-from common.device import choose_device, choose_precision, describe
+from common.device import choose_device, choose_precision, describe, synchronise
 from common.domains import Data
 from common.faces import read_faces
 from dann.options import Options, preset
@@ -69,7 +69,7 @@ def main() -> None:
             grading(folder)
 
 
-def seconds_per_step(programs: dict[str, Callable[[int], Any]]) -> dict[str, float]:
+def seconds_per_step(programs: dict[str, Callable[[int], Any]], device: torch.device) -> dict[str, float]:
     """Each program runs for a given number of steps; the difference of a long and a short run leaves out what it does once. The
     fastest of either length counts: the smallest difference would be that of the slowest short run."""
     best = {name: {steps: float("inf") for steps in (5, 5 + STEPS)} for name in programs}
@@ -78,8 +78,7 @@ def seconds_per_step(programs: dict[str, Callable[[int], Any]]) -> dict[str, flo
             for steps in best[name]:
                 begin = time.perf_counter()
                 program(steps)
-                if torch.cuda.is_available():
-                    torch.cuda.synchronize()  # it may have queued work that is not done
+                synchronise(device)  # it may have queued work that is not done
                 best[name][steps] = min(best[name][steps], time.perf_counter() - begin)
     return {name: (times[5 + STEPS] - times[5]) / STEPS for name, times in best.items()}
 
@@ -114,7 +113,7 @@ def step(folder: Path, device: torch.device, precision: str) -> None:
     options = preset("default", "dann", "mnistm", "svhn")
     bare = resident(lambda: network_step(options, device, precision, fast=True), options.batch, options.batch, device)
     data = Data(folder, options.source, options.target, options.held_out, device)
-    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "bare": bare})
+    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "bare": bare}, device)
     print_ratio("DANN step", times)
 
 
@@ -128,7 +127,7 @@ def adda_step(folder: Path, device: torch.device, precision: str) -> None:
         adda.train.self_train(adda.models.Adapted(network, network), dataclasses.replace(options, self_training_steps=steps), data,
                               quiet_run(folder, steps), device, precision)
 
-    times = seconds_per_step({"ours": ours, "bare": bare})
+    times = seconds_per_step({"ours": ours, "bare": bare}, device)
     print_ratio("self-training step", times)
 
 
@@ -163,7 +162,7 @@ def gan_step(folder: Path, device: torch.device, precision: str) -> None:
         for _, (images, _) in zip(range(steps), loader, strict=False):
             compute(images.to(device))
 
-    times = seconds_per_step({"ours": ours, "bare": resident, "usual": usual})
+    times = seconds_per_step({"ours": ours, "bare": resident, "usual": usual}, device)
     print_ratio("DCGAN step", times, 1.10)
     print(f"DCGAN: {options.batch / times['ours']:.0f} faces/s ours, {options.batch / times['usual']:.0f} the usual way: "
           f"{times['usual'] / times['ours']:.2f} times faster")
@@ -202,7 +201,8 @@ def feeding(folder: Path, device: torch.device, precision: str) -> None:
         return program
 
     data = Data(folder, options.source, options.target, options.held_out, device)
-    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "usual": usual(False), "fed": usual(True)})
+    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "usual": usual(False), "fed": usual(True)},
+                             device)
     print(f"feeding: {1000 * times['usual']:.1f} ms a step the usual way (float32, contiguous), {1000 * times['fed']:.1f} ms with "
           f"our precision and layout, {1000 * times['ours']:.1f} ms ours: {times['usual'] / times['ours']:.2f} times (bar 3) and "
           f"{times['fed'] / times['ours']:.2f} times faster")
