@@ -109,15 +109,27 @@ def resident(build: Callable[[], Callable[[Tensor, Tensor, Tensor], None]], sour
     return program
 
 
+Programs = dict[str, Callable[[int], Any]]  # what is compared: each runs for so many steps
+
+
 def step(folder: Path, device: torch.device, precision: str) -> None:
+    print_ratio("DANN step", seconds_per_step(dann_programs(folder, device, precision)[0], device))
+
+
+def dann_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
+    """A step of DANN and the bare one, and the images of a step."""
     options = preset("default", "dann", "mnistm", "svhn")
     bare = resident(lambda: network_step(options, device, precision, fast=True), options.batch, options.batch, device)
     data = Data(folder, options.source, options.target, options.held_out, device)
-    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "bare": bare}, device)
-    print_ratio("DANN step", times)
+    return {"ours": ours(options, data, folder, device, precision), "bare": bare}, 2 * options.batch
 
 
 def adda_step(folder: Path, device: torch.device, precision: str) -> None:
+    print_ratio("self-training step", seconds_per_step(self_training_programs(folder, device, precision)[0], device))
+
+
+def self_training_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
+    """A step of self-training and the bare one, and the images of a step."""
     options = dataclasses.replace(adda.options.preset("default", "adda+st", "mnistm", "svhn"), source_steps=0, adversarial_steps=0)
     data = Data(folder, options.source, options.target, options.held_out, device)
     network = adda.models.build("default", options.width)[0].to(device)
@@ -127,8 +139,7 @@ def adda_step(folder: Path, device: torch.device, precision: str) -> None:
         adda.train.self_train(adda.models.Adapted(network, network), dataclasses.replace(options, self_training_steps=steps), data,
                               quiet_run(folder, steps), device, precision)
 
-    times = seconds_per_step({"ours": ours, "bare": bare}, device)
-    print_ratio("self-training step", times)
+    return {"ours": ours, "bare": bare}, options.source_batch + options.batch
 
 
 def print_ratio(what: str, times: dict[str, float], bar: float = 1.15) -> None:
@@ -137,6 +148,15 @@ def print_ratio(what: str, times: dict[str, float], bar: float = 1.15) -> None:
 
 
 def gan_step(folder: Path, device: torch.device, precision: str) -> None:
+    programs, faces = dcgan_programs(folder, device, precision)
+    times = seconds_per_step(programs, device)
+    print_ratio("DCGAN step", times, 1.10)
+    print(f"DCGAN: {faces / times['ours']:.0f} faces/s ours, {faces / times['usual']:.0f} the usual way: "
+          f"{times['usual'] / times['ours']:.2f} times faster")
+
+
+def dcgan_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
+    """A step of DCGAN, the bare one, and one fed the usual way; and the faces of a step."""
     from torchvision import datasets, transforms
 
     options = gan.options.preset("default")
@@ -162,10 +182,7 @@ def gan_step(folder: Path, device: torch.device, precision: str) -> None:
         for _, (images, _) in zip(range(steps), loader, strict=False):
             compute(images.to(device))
 
-    times = seconds_per_step({"ours": ours, "bare": resident, "usual": usual}, device)
-    print_ratio("DCGAN step", times, 1.10)
-    print(f"DCGAN: {options.batch / times['ours']:.0f} faces/s ours, {options.batch / times['usual']:.0f} the usual way: "
-          f"{times['usual'] / times['ours']:.2f} times faster")
+    return {"ours": ours, "bare": resident, "usual": usual}, options.batch
 
 
 class Folder(torch.utils.data.Dataset[tuple[Tensor, int]]):
