@@ -1,10 +1,10 @@
 """Every figure and table of the report, from released weights: `python -m scripts.report --data hw3_data`.
 
 Writes into report/: the faces' figures, loss curves, t-SNE, confusion matrices, misread digits, prediction files, results.json with
-every number, and report.md, which holds them all (`--html`: one self-contained page too). A part whose inputs did not change is not
-made again; one that cannot be made does not stop the others, and is named at the end. `--runs FOLDER` takes the networks of
-scripts/results.sh's run folders instead of the released ones (the tables of whole runs stay those of the cards). `--write` brings
-the tables and the numbers in README.md up to date, and needs no data.
+every number, and report.md, which holds them all (`--html`: one self-contained page too). A part that cannot be made does not stop
+the others, and is named at the end. What is asked for is made: `scripts/results.sh` asks for what is older than its weights or its
+data. `--runs FOLDER` takes the networks of scripts/results.sh's run folders instead of the released ones (the tables of whole runs
+stay those of the cards). `--write` brings the tables and the numbers in README.md up to date, and needs no data.
 
 The text is scripts/report.md, where {a name in braces} stands for a number (`scripts/report_numbers.py` says how names are made)
 and <!-- table: a name --> for a table.
@@ -13,22 +13,20 @@ and <!-- table: a name --> for a table.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import mimetypes
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from common.cli import InputError, Parser, run_main
-from common.datasets import fingerprint, listing
 from common.device import choose_device
-from common.files import check_writable, make_folder, only_one, read_bytes, read_object, read_text, write
+from common.files import check_writable, make_folder, read_bytes, read_text, write
 from scripts import architecture, report_numbers, report_tables
 from scripts.report_numbers import MISSING, ROOT
 from scripts.report_parts import Part, parts
 
+TEXT = "text"  # the part that is made of all others: results.json and report.md
 BEGIN, END = "<!-- made by scripts.report from the cards: do not edit -->", "<!-- end -->"
 
 
@@ -37,7 +35,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("hw3_data"), help="folder that scripts.prepare_data made")
     parser.add_argument("--output", type=Path, default=ROOT / "report", help="folder to write")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", help="run folders of scripts/results.sh (default: released weights)")
-    parser.add_argument("--only", metavar="NAME", help="the parts whose name begins so: faces, losses, tsne, digits")
+    parser.add_argument("--only", metavar="NAME", help="only the parts whose name begins so: faces, losses, tsne, "
+                        "digits, text (results.json and report.md)")
     parser.add_argument("--html", action="store_true", help="report.html too, with the pictures in it")
     parser.add_argument("--write", action="store_true", help="bring README.md's numbers up to date, and stop")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -48,57 +47,29 @@ def main() -> None:
     if args.runs and not args.runs.is_dir():
         raise InputError(f"{args.runs} is no folder; --runs wants the one that holds the run folders of scripts/results.sh")
     every = parts(args.output, args.runs, args.data, choose_device(args.device))
-    wanted = [part for part in every if part.name.startswith(args.only or "")]
-    if not wanted:
-        raise InputError(f"no part begins with {args.only!r}; there are {', '.join(part.name for part in every)}")
+    only = args.only or ""
+    wanted = [part for part in every if part.name.startswith(only)]
+    if not wanted and not TEXT.startswith(only):
+        raise InputError(f"no part begins with {only!r}; there are {', '.join([part.name for part in every] + [TEXT])}")
     make_folder(args.output)
     check_writable(args.output / "report.md")
-    with only_one(args.output, "another scripts.report writes there"):
-        problems = build(args.output, wanted) + write_report(args.output, args.html)
+    problems = build(wanted)
+    if TEXT.startswith(only):
+        problems += write_report(args.output, args.html)
     if problems:
         raise InputError("; ".join(dict.fromkeys(problems)))
 
 
-def build(output: Path, wanted: list[Part]) -> list[str]:
-    """Make what is not as its inputs are; return a sentence for each part that could not be made."""
+def build(wanted: list[Part]) -> list[str]:
+    """Make the parts; return a sentence for each that could not be made."""
     problems: list[str] = []
-    stamps = read_stamps(output / ".stamps.json", problems)
     for place, part in enumerate(wanted, 1):
-        files = [output / name for name in part.outputs]
+        print(f"{place}/{len(wanted)} {part.name}", flush=True)
         try:
-            inputs = stamp_of(part.inputs)
-            if all(file.is_file() for file in files) and stamps.get(part.name) == f"{inputs} {stamp_of(files)}":
-                print(f"{place}/{len(wanted)} {part.name}: as it was", flush=True)
-                continue
-            print(f"{place}/{len(wanted)} {part.name}", flush=True)
             part.make()
-            # the inputs' hash is from before: what changed while the part was made is found by the next run
-            stamps[part.name] = f"{inputs} {stamp_of(files)}"
         except (InputError, OSError) as problem:
             problems.append(f"{part.name} was not made ({problem})")
-            continue
-        try:
-            write(output / ".stamps.json", json.dumps(stamps, indent=1) + "\n")
-        except InputError as problem:
-            problems.append(str(problem))
     return problems
-
-
-def read_stamps(path: Path, problems: list[str]) -> dict[str, Any]:
-    """The stamp of each part that was made: a hash of its inputs and outputs."""
-    stamps = (report_numbers.tried(problems, read_object, path) or {}) if path.exists() else {}
-    if not all(isinstance(stamp, str) for stamp in stamps.values()):
-        problems.append(f"{path} is damaged: its stamps are no texts")
-    return stamps
-
-
-def stamp_of(inputs: Iterable[Path]) -> str:
-    """A hash of files' contents, and of folders' listings. InputError where one is missing."""
-    digest = hashlib.sha256()
-    for path in inputs:
-        content = fingerprint(listing(path)) if path.is_dir() else read_bytes(path)
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
 
 
 def write_report(output: Path, html: bool) -> list[str]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ import dann.predict
 import dann.visualize
 import gan.generate
 import gan.models
-from common import classify, figures, networks, runs, tsne, views, visualize
+from common import classify, figures, runs, visualize
 from common.cli import InputError
 from common.datasets import content_hash, read_split
 from common.domains import TITLES
@@ -35,11 +34,9 @@ METHODS = {"dann": "DANN", "adda-st": "ADDA + self-training"}
 
 @dataclass(frozen=True)
 class Part:
-    """Something that is made: of `inputs` (files; folders of images), by `make`, into files in the report's folder."""
+    """Something in the report's folder, and what makes it. (The Snakefile names the files.)"""
 
     name: str
-    inputs: list[Path]
-    outputs: list[str]
     make: Callable[[], None]
 
 
@@ -63,10 +60,6 @@ class Digits:
     def title(self) -> str:
         return f"{METHODS[self.kind]}, {TITLES[self.source]} → {TITLES[self.target]}"
 
-    def images(self, domain: str) -> Path:
-        """The folder of a domain's test images; their labels lie beside it, with .csv at the end."""
-        return self.data / "digits" / domain / "test"
-
     def load(self) -> tuple[Any, dict[str, Any]]:
         """The network and its card. InputError where it is adapted to other domains than its place says."""
         package = dann if self.kind == "dann" else adda
@@ -86,11 +79,6 @@ def parts(output: Path, run_folders: Path | None, data: Path, device: torch.devi
     return found
 
 
-def code(*modules: ModuleType) -> list[Path]:
-    """The files of modules: a part is made again when the code that draws it has changed."""
-    return [Path(module.__file__) for module in modules if module.__file__]
-
-
 def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> list[Part]:
     """fig1_2.jpg and fig2_2.jpg, as the graders' scripts draw them, and the losses of both trainings."""
     dcgan = run_folders / "dcgan/weights.safetensors" if run_folders else gan.generate.WEIGHTS
@@ -105,10 +93,7 @@ def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> 
         both = acgan.train.pairs(generator, acgan.models.noise(10, 0), strength)
         figures.save_picture(output / "fig2_2.jpg", figures.grid(both.flatten(0, 1), 10))
 
-    return [Part("faces-dcgan", [dcgan, dcgan.with_suffix(".json"), *code(gan.models, gan.generate, figures)],
-                 ["fig1_2.jpg"], draw_faces),
-            Part("faces-acgan", [pairs, pairs.with_suffix(".json"), *code(acgan.models, acgan.generate, acgan.train, figures)],
-                 ["fig2_2.jpg"], draw_pairs),
+    return [Part("faces-dcgan", draw_faces), Part("faces-acgan", draw_pairs),
             loss_part(output, "dcgan", dcgan, run_folders is not None), loss_part(output, "acgan", pairs, run_folders is not None)]
 
 
@@ -125,20 +110,12 @@ def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
             raise InputError(f"{source} is damaged: the columns of its curve are not equally long")
         figures.draw_losses(output / f"losses_{name}.png", curve, f"{name.upper()}: losses")
 
-    return Part(f"losses-{name}", [source, *code(figures)], [f"losses_{name}.png"], draw)
+    return Part(f"losses-{name}", draw)
 
 
 def digit_parts(digits: Digits) -> list[Part]:
     """For an adapted network: its predictions, confusion matrix and misread digits; and t-SNE of its test features."""
-    package = dann if digits.kind == "dann" else adda
-    network = [digits.weights, digits.weights.with_suffix(".json"), *code(package.models, package.predict, networks, views)]
-    tests = {domain: [folder := digits.images(domain), folder.with_suffix(".csv")] for domain in (digits.source, digits.target)}
-    return [Part(f"digits-{digits.name}", [*network, *tests[digits.target], *code(classify, figures, report_figures)],
-                 [f"{digits.kind}/predict_{digits.source}_to_{digits.target}.csv", f"confusion_{digits.name}.png",
-                  f"misread_{digits.name}.png", f"measured/{digits.name}.json"], lambda: measure(digits)),
-            Part(f"tsne-{digits.name}",
-                 [*network, *tests[digits.source], *tests[digits.target], *code(package.visualize, visualize, tsne, figures)],
-                 [f"tsne_{digits.name}_digit.png", f"tsne_{digits.name}_domain.png"], lambda: embed(digits))]
+    return [Part(f"digits-{digits.name}", lambda: measure(digits)), Part(f"tsne-{digits.name}", lambda: embed(digits))]
 
 
 def measure(digits: Digits) -> None:

@@ -345,17 +345,13 @@ def test_quickstart_waits_for_another(quickstart, environment):
     assert "results: " in process.communicate()[0] and process.returncode == 0
 
 
-def test_results_go_on_with_the_run_of_the_same_options_only(quickstart, environment, tmp_path):
-    """The preset and the seed are named, so that the training compares them with the run's."""
-    place, runs = quickstart.place, tmp_path / "runs"
-    (place / "dann/train.py").write_text("import sys\ndef main():\n    print(*sys.argv[1:])\n    sys.exit(2)\n")
-    (tmp_path / "data").mkdir()
-    options = "--source mnistm --target svhn"
-    environment |= {"PYTHON": str(tmp_path / "python")}
-    for before in ("--run", "--resume"):
-        result = run("sh", place / "scripts/results.sh", tmp_path / "data", runs, env=environment)
-        assert result.returncode == 2
-        assert result.stdout.splitlines()[-1] == (
-            f"--data {tmp_path / 'data'} --preset default --seed 0 {before} {runs / 'dann-mnistm'} {options}")
-        (runs / "dann-mnistm").mkdir(exist_ok=True)
-        (runs / "dann-mnistm/last.pt").touch()
+@pytest.mark.parametrize(("arguments", "settings", "says"), [
+    (["nowhere"], {}, "prepare_data"), ([".", "a file"], {}, "a file"), ([".", "runs", "-n"], {"PYTHON": "nowhere"}, "nowhere"),
+    (["."], {"PYTHON": "HERE/old"}, "3.11 or newer")])
+def test_results_that_cannot_be_is_one_sentence(quickstart, environment, arguments, settings, says, tmp_path):
+    (tmp_path / "a file").write_text("mine")
+    (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "old").chmod(0o755)
+    settings = {name: value.replace("HERE", str(tmp_path)) for name, value in settings.items()}
+    result = run("sh", quickstart.place / "scripts/results.sh", *arguments, cwd=tmp_path, env={**environment, **settings})
+    assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1 and says in result.stderr
