@@ -136,10 +136,7 @@ def readme_text(text: str, results: dict[str, Any]) -> tuple[str, list[str]]:
     if text.count(BEGIN) != 1 or END not in text.partition(BEGIN)[2]:
         raise InputError(f"README.md lacks the marks {BEGIN} and {END}; put them where the tables belong")
     before, _, rest = text.partition(BEGIN)
-    tables = "\n\n".join([
-        report_tables.results_table(results), report_tables.report_recipe_table(results),
-        "<details><summary>Every run behind the tables</summary>", report_tables.runs_table(results), "</details>",
-        report_tables.faces_table(results)])
+    tables = report_tables.summary_table(results)
     problems: list[str] = []
     known = report_numbers.names(results)
     before, after = (report_numbers.refill(part, known, problems) for part in (before, rest.partition(END)[2]))
