@@ -80,19 +80,19 @@ def _with_heads(network: dann.models.DANN, digits: Tensor) -> None:
     network.domain_logits(features, network.classifier(features), 1.0)
 
 
-def tables(found: dict[str, list[tuple[str, str, int, int]]]) -> str:
-    """The rows of networks in Markdown."""
-    parts = []
+def tables(found: dict[str, list[tuple[str, str, int, int]]]) -> dict[str, str]:
+    """The rows of each network in Markdown."""
+    parts = {}
     for title, layers in found.items():
         head = (f"**{title}**: {sum(row[2] for row in layers):,} parameters, {sum(row[3] for row in layers) / 1e6:.1f} M "
                 "multiply-accumulates per image\n\n| layer | output | parameters | multiply-accumulates |\n|---|---|---|---|\n")
-        parts.append(head + "\n".join(f"| `{name}` | {size} | {count:,} | {macs:,} |" for name, size, count, macs in layers))
-    return "\n\n".join(parts)
+        parts[title] = head + "\n".join(f"| `{name}` | {size} | {count:,} | {macs:,} |" for name, size, count, macs in layers)
+    return parts
 
 
 def main() -> None:
     Parser(prog="python -m scripts.architecture", description=__doc__).parse_args()
-    print(tables(networks()))
+    print("\n\n".join(tables(networks()).values()))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Every figure and table of the report, from released weights: `python -m scripts.report --data hw3_data`.
 
-Writes into report/: the faces' figures, loss curves, t-SNE, confusion matrices, misread digits, prediction files, results.json with
-every number, and report.md, which holds them all (`--html`: one self-contained page too). A part that cannot be made does not stop
-the others, and is named at the end. What is asked for is made: `scripts/results.sh` asks for what is older than its weights or its
-data. `--runs FOLDER` takes the networks of scripts/results.sh's run folders instead of the released ones (the tables of whole runs
-stay those of the cards). `--write` brings the tables and the numbers in README.md up to date, and needs no data.
+Writes into report/: the faces' figures, loss curves, t-SNE, confusion matrices, misread digits, prediction files,
+results.json with every number, and the pages report.md and notebook.md (`--html`: each as one self-contained file too). A
+part that cannot be made does not stop the others, and is named at the end. What is asked for is made: `scripts/results.sh`
+asks for what is older than its weights or its data. `--runs FOLDER` takes the networks of scripts/results.sh's run folders
+instead of the released ones (the tables of whole runs stay those of the cards). `--write` brings the tables and the numbers
+in README.md up to date, and needs no data.
 
-The text is scripts/report.md, where {a name in braces} stands for a number (`scripts/report_numbers.py` says how names are made)
-and <!-- table: a name --> for a table.
+The texts are scripts/report.md and scripts/notebook.md, where {a name in braces} stands for a number
+(`scripts/report_numbers.py` says how names are made) and <!-- table: a name --> for a table.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from scripts import architecture, report_numbers, report_tables
 from scripts.report_numbers import MISSING, ROOT
 from scripts.report_parts import Part, parts
 
+PAGES = ("report", "notebook")
 TEXT = "text"  # the part that is made of all others: results.json and report.md
 BEGIN, END = "<!-- made by scripts.report from the cards: do not edit -->", "<!-- end -->"
 
@@ -36,8 +38,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "report", help="folder to write")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", help="run folders of scripts/results.sh (default: released weights)")
     parser.add_argument("--only", metavar="NAME", help="only the parts whose name begins so: faces, losses, tsne, "
-                        "digits, text (results.json and report.md)")
-    parser.add_argument("--html", action="store_true", help="report.html too, with the pictures in it")
+                        "digits, text (the pages and results.json)")
+    parser.add_argument("--html", action="store_true", help="report.html and notebook.html too, with their pictures")
     parser.add_argument("--write", action="store_true", help="bring README.md's numbers up to date, and stop")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
@@ -79,11 +81,14 @@ def write_report(output: Path, html: bool) -> list[str]:
     results["measured"] = report_numbers.measured(output / "measured", problems)
     results["networks"] = architecture.networks()
     try:
-        text, unknown = report_text(read_text(ROOT / "scripts/report.md"), results)
+        unknown = []
         write(output / "results.json", json.dumps(results, indent=1) + "\n")
-        write(output / "report.md", text)
-        if html:
-            write(output / "report.html", page(text, output))
+        for name in PAGES:
+            text, problems_here = report_text(read_text(ROOT / f"scripts/{name}.md"), results)
+            unknown += problems_here
+            write(output / f"{name}.md", text)
+            if html:
+                write(output / f"{name}.html", page(text, output))
         print(output / "report.md")
     except InputError as problem:
         return [*problems, str(problem)]
@@ -93,7 +98,9 @@ def write_report(output: Path, html: bool) -> list[str]:
 def report_text(template: str, results: dict[str, Any]) -> tuple[str, list[str]]:
     """The template with its numbers and its tables, and a sentence for each of them that is unknown."""
     problems: list[str] = []
-    tables = {"architecture": architecture.tables(results["networks"]), **report_tables.tables(results)}
+    networks = architecture.tables(results["networks"])
+    tables = {"networks": "\n\n".join(networks.values()), **{f"network: {title}": table for title, table in networks.items()},
+              **report_tables.tables(results)}
 
     def table(found: re.Match[str]) -> str:
         if found[1] not in tables:

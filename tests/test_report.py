@@ -43,8 +43,8 @@ def results():
     return json.loads(json.dumps({**found, "networks": architecture.networks()}))
 
 
-def template():
-    return (report.ROOT / "scripts/report.md").read_text()
+def template(name="report"):
+    return (report.ROOT / f"scripts/{name}.md").read_text()
 
 
 # ---- the pages of today
@@ -57,12 +57,13 @@ def test_readme_shows_the_cards_of_today(results):
 def test_the_report_shows_the_cards_of_today(results):
     folder = report.ROOT / "report"
     assert json.loads((folder / "results.json").read_text()) == results, "run: python -m scripts.report --data hw3_data"
-    text, problems = report.report_text(template(), results)
-    assert not problems and text == (folder / "report.md").read_text(), "run: python -m scripts.report --data hw3_data"
+    for name in report.PAGES:
+        text, problems = report.report_text(template(name), results)
+        assert not problems and text == (folder / f"{name}.md").read_text(), "run: python -m scripts.report --only text"
 
 
 def test_every_measured_number_in_the_prose_is_named():
-    assert literals(template()) == [] and literals(README.read_text()) == []
+    assert not any(map(literals, (template("report"), template("notebook"), README.read_text())))
 
 
 def test_the_report_measured_what_the_released_cards_say(results):
@@ -82,7 +83,7 @@ def test_a_measured_number_without_a_name_is_found(sentence):
 
 def test_no_changed_number_passes(results):
     """Every number of either page that is shown for a name or in a table, and every literal, put wrong by itself."""
-    readme, page = README.read_text(), (report.ROOT / "report/report.md").read_text()
+    readme = README.read_text()
 
     def fine(text):
         return not literals(text) and report.readme_text(text, results) == (text, [])
@@ -95,12 +96,13 @@ def test_no_changed_number_passes(results):
     assert len(named) >= 4 and len(in_tables) >= 6 and len(known) >= 3
     assert [m[0] for m in (*named, *in_tables, *known) if fine(changed(readme, m))] == []
 
-    text = report.report_text(template(), results)[0]
-    assert page == text
-    numbers = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?", page))
-    assert all(changed(page, m) != text for m in random.Random(0).sample(numbers, 200))
-    for m in MEASURED.finditer(NO_PROSE.sub(lambda found: " " * len(found[0]), template())):
-        assert literals(changed(template(), m))
+    for name in report.PAGES:
+        page, text = (report.ROOT / f"report/{name}.md").read_text(), report.report_text(template(name), results)[0]
+        assert page == text
+        numbers = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?", page))
+        assert all(changed(page, m) != text for m in random.Random(0).sample(numbers, 200))
+        for m in MEASURED.finditer(NO_PROSE.sub(lambda found: " " * len(found[0]), template(name))):
+            assert literals(changed(template(name), m))
 
 
 def changed(text, found):
@@ -171,7 +173,7 @@ def test_which_numbers_hold(project, source, target, data, released, images, sho
 def test_numbers_that_do_not_hold_are_nowhere(results):
     dropped = results["to be trained again"]
     assert not {run["card"] for run in results["runs"] + results["ablation"]} & set(dropped)
-    pages = README.read_text() + template()
+    pages = README.read_text() + template("report") + template("notebook")
     assert not [path for path in dropped if re.sub(r"weights/|results/|\.json$", "", path) + "." in pages]
     assert "earlier MNIST-M" not in results["pilots"] and not any("on the earlier MNIST-M" in p for p in results["pilots"].values())
 
@@ -310,7 +312,7 @@ def project(tmp_path, monkeypatch):
         shutil.copy(path, copied)
         if path.with_suffix(".safetensors").exists():
             copied.with_suffix(".safetensors").write_bytes(b"weights")
-    for name in ("scripts/pilots.json", "scripts/report.md"):
+    for name in ("scripts/pilots.json", "scripts/report.md", "scripts/notebook.md"):
         shutil.copy(report.ROOT / name, root / name)
     monkeypatch.setattr(report_numbers, "ROOT", root)
     monkeypatch.setattr(report, "ROOT", root)
@@ -331,7 +333,7 @@ def test_the_report_makes_itself(tmp_path, make, folder):
     arguments = ("--data", data, "--output", folder)
     make(*arguments, "--html")
     for name in ("fig1_2.jpg", "fig2_2.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
-                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "results.json"):
+                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "notebook.md", "results.json"):
         assert (folder / name).stat().st_size > 1000
     assert len((folder / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
     measured = json.loads((folder / "measured/dann-svhn-mnistm.json").read_text())
@@ -344,7 +346,7 @@ def test_the_report_makes_itself(tmp_path, make, folder):
     make(*arguments, "--only", "losses-dcgan")
     assert [path.name for path in folder.rglob("*.*")] == ["losses_dcgan.png"]
     make(*arguments, "--only", "text")
-    assert {path.name for path in folder.rglob("*.*")} == {"losses_dcgan.png", "report.md", "results.json"}
+    assert {path.name for path in folder.rglob("*.*")} == {"losses_dcgan.png", "report.md", "notebook.md", "results.json"}
 
     shutil.rmtree(data / "digits/svhn")
     _, sentence = make(*arguments, fails=True)
