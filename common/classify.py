@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from common.files import write
 from common.tables import to_csv
 
 
-def predict_classes(network: nn.Module, images: Tensor, batch: int = 1000) -> Tensor:
-    """(N, 3, H, W) uint8 on the network's device → (N,) int64 classes. The network stays in the mode it is in, which should be
-    evaluation: in training mode a prediction would depend on its batch."""
+def predict_classes(network: nn.Module, images: Tensor) -> Tensor:
+    """(N, 3, H, W) uint8 on the network's device → (N,) int64 classes. The network has to be in evaluation mode: in training mode
+    a prediction would depend on its batch."""
     assert not network.training, "predictions need a network in evaluation mode"
+    network = without_batch_norm(network)
+    batch = 100 if images.device.type == "cpu" else 1000  # what a layer makes of 100 images stays in the CPU's cache
     with torch.inference_mode():
         parts = [network(part.float() / 255).argmax(1) for part in images.split(batch)]
     return torch.cat(parts)
+
+
+def without_batch_norm(network: nn.Module) -> nn.Module:
+    """A copy in which each BatchNorm behind a convolution has become part of its weights: the same function, in less time."""
+    network = copy.deepcopy(network)
+    for layers in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for place, (layer, following) in enumerate(itertools.pairwise(list(layers))):
+            if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+                layers[place], layers[place + 1] = fuse_conv_bn_eval(layer, following), nn.Identity()
+    return network
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+import adda.models
+import dann.models
 from common import predict
-from common.classify import confusion_matrix, predict_classes, report, table, write_predictions
+from common.classify import confusion_matrix, predict_classes, report, table, without_batch_norm, write_predictions
 from common.cli import InputError
 from scripts import score
 
@@ -35,7 +37,7 @@ def test_accuracy_divides_by_all_images_whatever_the_batch(count):
     labels = torch.arange(count) % 10
     images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).clone()
     images[0] = 9  # one wrong prediction
-    predictions = predict_classes(Brightness().eval(), images, batch=300)
+    predictions = predict_classes(Brightness().eval(), images)
     figures = report(predictions, labels)
     assert figures["count"] == count
     assert figures["accuracy"] == pytest.approx(100 * (count - 1) / count)
@@ -48,6 +50,26 @@ def test_prediction_refuses_training_mode_and_leaves_statistics_alone():
     before = network.norm.running_mean.clone()
     predict_classes(network.eval(), images + 5)
     assert torch.equal(before, network.norm.running_mean)
+
+
+@pytest.mark.parametrize("build", [dann.models.build, lambda kind: adda.models.build(kind)[0]])
+@pytest.mark.parametrize("kind", ["default", "report"])
+def test_a_network_without_batchnorm_is_the_same_function(build, kind):
+    """Each BatchNorm behind a convolution is gone, and the network that was given is as it was."""
+    torch.manual_seed(0)
+    network, images = build(kind).eval(), torch.rand(4, 3, 28, 28)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 2)
+            for values in (layer.bias, layer.running_mean):
+                nn.init.normal_(values)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    folded = without_batch_norm(network)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(images), network(images), rtol=1e-4, atol=1e-4)
+    assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
 def test_rows_of_the_confusion_matrix_are_true_classes():
