@@ -138,7 +138,8 @@ def digit_parts(digits: Digits) -> list[Part]:
                   f"misread_{digits.name}.png", f"measured/{digits.name}.json"], lambda: measure(digits)),
             Part(f"tsne-{digits.name}",
                  [*network, *tests[digits.source], *tests[digits.target], *code(package.visualize, visualize, tsne, figures)],
-                 [f"tsne_{digits.name}_digit.png", f"tsne_{digits.name}_domain.png"], lambda: embed(digits))]
+                 [f"tsne_{digits.name}_digit.png", f"tsne_{digits.name}_domain.png",
+                  f"tsne_{digits.name}.json"], lambda: embed(digits))]
 
 
 def measure(digits: Digits) -> None:
@@ -157,8 +158,8 @@ def measure(digits: Digits) -> None:
 
 
 def embed(digits: Digits) -> None:
-    """t-SNE of 1,000 test images of each domain, by digit and by domain."""
+    """t-SNE of 1,000 test images of each domain, by digit and by domain, and its points."""
     drawing = dann.visualize if digits.kind == "dann" else adda.visualize
     network, card = digits.load()
-    visualize.draw(network, card["options"], drawing.features_of, drawing.TITLES, digits.data, digits.device,
-                   digits.output / f"tsne_{digits.name}.png", 1000, 0)
+    visualize.draw(network, digits.weights, card["options"], drawing.network_of, drawing.TITLES, digits.data,
+                   digits.device, digits.output / f"tsne_{digits.name}.png", 1000, 0)
