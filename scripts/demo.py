@@ -72,7 +72,8 @@ STYLE = """
 .gradio-container .gap { gap: 10px; }
 .seed label { display: flex; align-items: center; gap: 12px; }
 .seed label > span { margin: 0; }
-#tsne .role-axis { display: none; }
+#tsne .role-axis, #vg-tooltip-element tr:nth-child(-n + 2) { display: none; }  /* coordinates, which say nothing */
+.dark #tsne [stroke="#000000"] { stroke: white; }
 """
 
 
@@ -90,7 +91,8 @@ def page(networks: Networks) -> Any:
                             "and unlabelled images of the second, for which they are made.")
             with gr.Column(scale=2, min_width=300):
                 directions = [(f"{TITLES[other(domain)]} → {TITLES[domain]}", domain) for domain in DOMAINS]
-                target = gr.Radio(directions, value=FIRST, show_label=False, container=False, elem_id="target")
+                target = gr.Radio(directions, value=FIRST, label="Direction", show_label=False, container=False,
+                                  elem_id="target")
         with gr.Row():
             digit_part(gr, networks, target)
             points_part(gr, networks, target)
@@ -192,7 +194,7 @@ def digit_part(gr: ModuleType, networks: Networks, target: Any) -> None:
         try:
             return ["", *answers(demo_answers.read_digit(Path(path)), target)]
         except InputError as problem:
-            return ["", *answers(None, target, str(problem))]
+            return ["", *answers(None, target, f"{problem}.")]
 
     outputs = [image, seen, says, *labels]
     pad.drawn(drawn, [pad, target], outputs, show_progress="hidden")
@@ -230,8 +232,9 @@ def points_part(gr: ModuleType, networks: Networks, target: Any) -> None:
 def check_free(host: str, port: int) -> None:
     """InputError where nothing can be served at that address."""
     try:
-        with socket.create_server((host, port)):
-            pass
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page's server does
+            server.bind((host, port))
     except OSError as problem:
         raise InputError(f"the page cannot be served at {host}:{port} ({problem.strerror or problem}); "
                          "choose another --port or --host") from None
