@@ -69,7 +69,6 @@ watch("value", () => { if (!props.value) clear(); });
 """
 STYLE = """
 .gradio-container { max-width: 1280px !important; margin: auto; }
-.gradio-container .gap { gap: 10px; }
 .seed label { display: flex; align-items: center; gap: 12px; }
 .seed label > span { margin: 0; }
 #tsne .role-axis, #vg-tooltip-element tr:nth-child(-n + 2) { display: none; }  /* coordinates, which say nothing */
@@ -243,6 +242,7 @@ def check_free(host: str, port: int) -> None:
 def import_gradio() -> ModuleType:
     """Gradio, that sends nothing away. InputError where it is not installed."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # it asks its own page whether it is up
     os.environ["MPLBACKEND"] = "agg"  # else Gradio's first answer waits until all of matplotlib is imported
     try:
         import gradio

@@ -1,4 +1,4 @@
-"""What the demo's page shows, without the page: faces, probabilities of digits, and the points of the report's t-SNE."""
+"""What the demo's page shows, without the page: faces, probabilities of digits, and points of the report's t-SNE."""
 
 from __future__ import annotations
 
