@@ -45,8 +45,8 @@ def program(package: str, description: str | None, load_network: Loader, release
     device = choose_device(args.device)
     weights = args.weights or released(args.target)
     network, card = load_network(weights, device)
-    paths = draw(network, weights, card["options"], network_of, titles, args.data, device, args.output, args.count,
-                 args.seed)
+    paths = draw(network, weights, card["options"], network_of, titles, args.data, device, args.output,
+                 args.count, args.seed)
     print("{}, {} and {}".format(*paths))
 
 
@@ -89,7 +89,8 @@ def save_points(path: Path, weights: Path, options: dict[str, Any], columns: dic
     """Columns of N numbers, as JSON with a line for each, after what they are of."""
     content = {**{name: options[name] for name in ("method", "source", "target")}, "weights": sha256(weights)}
     content |= {name: [round(value, 1) for value in column.tolist()] for name, column in columns.items()}
-    lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in content.items()]
+    lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"
+             for name, value in content.items()]
     write(path, "{" + ",\n".join(lines) + "}\n")
 
 

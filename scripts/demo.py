@@ -36,8 +36,8 @@ SEEN = "This is what the networks see, 28 x 28 pixels."
 # Gradio's own drawing component asks for a tool first, and needs WebGL
 PAD = '<canvas width="280" height="280" aria-label="Draw a digit here"></canvas>'
 PAD_STYLE = """
-canvas { width: 100%; max-width: 280px; margin: auto; display: block; background: white; border: 1px solid #999;
-         border-radius: 4px; touch-action: none; cursor: crosshair; }
+canvas { width: 100%; max-width: 280px; margin: auto; display: block; background: white;
+         border: 1px solid #999; border-radius: 4px; touch-action: none; cursor: crosshair; }
 """
 PAD_SCRIPT = """
 const canvas = element.querySelector("canvas"), pen = canvas.getContext("2d");
@@ -71,7 +71,8 @@ STYLE = """
 .gradio-container { max-width: 1280px !important; margin: auto; }
 .seed label { display: flex; align-items: center; gap: 12px; }
 .seed label > span { margin: 0; }
-#tsne .role-axis, #vg-tooltip-element tr:nth-child(-n + 2) { display: none; }  /* coordinates, which say nothing */
+/* coordinates, which say nothing */
+#tsne .role-axis, #vg-tooltip-element tr:nth-child(-n + 2) { display: none; }
 .dark #tsne [stroke="#000000"] { stroke: white; }
 """
 
@@ -90,8 +91,8 @@ def page(networks: Networks) -> Any:
                             "and unlabelled images of the second, for which they are made.")
             with gr.Column(scale=2, min_width=300):
                 directions = [(f"{TITLES[other(domain)]} → {TITLES[domain]}", domain) for domain in DOMAINS]
-                target = gr.Radio(directions, value=FIRST, label="Direction", show_label=False, container=False,
-                                  elem_id="target")
+                target = gr.Radio(directions, value=FIRST, label="Direction", show_label=False,
+                                  container=False, elem_id="target")
         with gr.Row():
             digit_part(gr, networks, target)
             points_part(gr, networks, target)
@@ -136,8 +137,8 @@ def smile_part(gr: ModuleType, networks: Networks) -> None:
 
 
 def face_box(gr: ModuleType, value: Image.Image, alternative: str) -> Any:
-    return gr.Image(value, alt_text=alternative, show_label=False, format="png", interactive=False, buttons=[],
-                    height=200)
+    return gr.Image(value, alt_text=alternative, show_label=False, format="png", interactive=False,
+                    buttons=[], height=200)
 
 
 def seed_row(gr: ModuleType, value: int) -> Any:
@@ -256,7 +257,8 @@ def import_gradio() -> ModuleType:
 def main() -> None:
     parser = Parser(prog="python -m scripts.demo", description=__doc__)
     parser.add_argument("--port", type=whole(1, 65535), default=7860, help="port to serve the page at")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve it at; 0.0.0.0 lets other machines in")
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="address to serve it at; 0.0.0.0 lets other machines in")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     check_free(args.host, args.port)
@@ -270,7 +272,8 @@ def main() -> None:
         theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
         try:
             blocks.launch(server_name=args.host, server_port=args.port, share=False, prevent_thread_lock=True,
-                          quiet=True, ssr_mode=False, footer_links=[], max_file_size=LARGEST, theme=theme, css=STYLE)
+                          quiet=True, ssr_mode=False, footer_links=[], max_file_size=LARGEST, theme=theme,
+                          css=STYLE)
             print(f"http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
             threading.Event().wait()
         finally:

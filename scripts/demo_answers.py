@@ -130,7 +130,8 @@ def points(method: str, target: str) -> tuple[dict[str, list[Any]], str]:
         old = content["weights"] != sha256(weights_of(method, target))
     except (KeyError, TypeError, IndexError):
         raise InputError(f"{file} is damaged; make it again with scripts.report") from None
-    shares = [f"{right_of(columns, domain)} of {columns['domain'].count(domain)} of {domain}" for domain in domains]
+    shares = [f"{right_of(columns, domain)} of {columns['domain'].count(domain)} of {domain}"
+              for domain in domains]
     return columns, (f"Test images, of which {' and '.join(shares)} are taken for what they are."
                      + " The points are of earlier weights than the released ones." * old)
 

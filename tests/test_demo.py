@@ -181,9 +181,9 @@ def served(tmp_path_factory):
     proxy is asked."""
     pytest.importorskip("gradio")
     place = tmp_path_factory.mktemp("tmp")
-    with subprocess.Popen([sys.executable, "-m", "scripts.demo", "--port", str(free_port())], text=True, cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env={**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}) as process:
+    environment = {**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}
+    with subprocess.Popen([sys.executable, "-m", "scripts.demo", "--port", str(free_port())], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment) as process:
         late = threading.Timer(120, process.kill)
         late.start()
         try:
