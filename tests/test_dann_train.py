@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -15,16 +16,19 @@ from PIL import Image
 
 from common import runs
 from common.batches import Balanced, Shuffled
-from common.classify import accuracy
+from common.classify import accuracy, predict_classes
 from common.cli import InputError
+from common.datasets import read_split
 from common.domains import Data
 from common.schedules import warm_cosine
 from common.streams import key, stream
+from common.tsne import balanced_sample
 from common.views import source_view, source_views, target_view
 from common.weights import load_tensors
 from dann.losses import reversal_schedule
 from dann.models import build
 from dann.options import command, preset
+from dann.predict import load_network
 from dann.train import train
 
 TINY = {"width": 8, "batch": 16, "steps": 12, "held_out": 20}
@@ -243,6 +247,17 @@ def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_pa
     call("dann.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
          tmp_path / "tsne.png", "--device", "cpu")
     assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))
+    points = json.loads((tmp_path / "tsne.json").read_text())
+    assert (points["method"], points["source"], points["target"]) == ("dann", "mnistm", "svhn")
+    assert points["weights"] == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    network, digits, predicted = load_network(folder / "weights.safetensors", CPU)[0], [], []
+    for domain in ("mnistm", "svhn"):
+        test = read_split(root, domain, "test", labelled=True)
+        chosen = balanced_sample(test.labels, 60, seed=0)
+        digits += test.labels[chosen].tolist()
+        predicted += predict_classes(network, test.images[chosen]).tolist()
+    assert points["digit"] == digits and points["predicted"] == predicted and points["is target"] == [0] * 60 + [1] * 60
+    assert len({*zip(points["x"], points["y"], strict=True)}) > 100
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
