@@ -134,8 +134,8 @@ def measure(digits: Digits) -> None:
 
 
 def embed(digits: Digits) -> None:
-    """t-SNE of 1,000 test images of each domain, by digit and by domain."""
+    """t-SNE of 1,000 test images of each domain, by digit and by domain, and its points."""
     drawing = dann.visualize if digits.kind == "dann" else adda.visualize
     network, card = digits.load()
-    visualize.draw(network, card["options"], drawing.features_of, drawing.TITLES, digits.data, digits.device,
-                   digits.output / f"tsne_{digits.name}.png", 1000, 0)
+    visualize.draw(network, digits.weights, card["options"], drawing.network_of, drawing.TITLES, digits.data,
+                   digits.device, digits.output / f"tsne_{digits.name}.png", 1000, 0)
