@@ -93,7 +93,8 @@ if program.endswith(".train"):
 elif program == "scripts.report":
     part, _, name = named.get("--only", "").partition("-")
     files = {"faces": [f"fig{1 + (name == 'acgan')}_2.jpg"], "losses": [f"losses_{name}.png"],
-             "text": ["report.md", "notebook.md", "results.json"], "tsne": [f"tsne_{name}_digit.png", f"tsne_{name}_domain.png", f"tsne_{name}.json"],
+             "text": ["report.md", "notebook.md", "results.json"],
+             "tsne": [f"tsne_{name}_digit.png", f"tsne_{name}_domain.png", f"tsne_{name}.json"],
              "digits": [f"measured/{name}.json", f"confusion_{name}.png"]}.get(part, [])
     files = [Path("report", file) for file in files]
 else:
