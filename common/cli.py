@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -119,7 +120,10 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def fail(sentence: str) -> NoReturn:
-    """`error: …` as one line on stderr, exit code 2."""
+    """`error: …` as one line on stderr, exit code 2. Of several processes (torchrun) the first says it; the others, which torchrun
+    ends at once where the first has failed, speak if they are still there."""
+    if os.environ.get("TORCHELASTIC_RUN_ID") and os.environ.get("RANK") != "0":
+        time.sleep(3)
     with contextlib.suppress(OSError):
         print("error: " + " ".join(sentence.splitlines()), file=sys.stderr)
     sys.exit(2)
