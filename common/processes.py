@@ -62,7 +62,8 @@ def scratch(resumed: Path | None) -> Path | None:
 def share(whole: Tensor, dim: int = 0) -> Tensor:
     """This process's part of a batch: every COUNT-th sample along `dim`. InputError where that leaves some over."""
     if whole.shape[dim] % COUNT:
-        raise InputError(f"{whole.shape[dim]} samples cannot be shared among {COUNT} processes; choose another --batch")
+        raise InputError(f"{whole.shape[dim]} samples of a batch cannot be shared equally among {COUNT} processes; choose another "
+                         "--batch")
     return whole.unflatten(dim, (-1, COUNT)).select(dim + 1, RANK) if COUNT > 1 else whole
 
 

@@ -15,7 +15,7 @@ from common import processes, runs
 from common.cli import InputError, Parser
 from common.device import choose_device, choose_precision, describe
 from common.files import only_one
-from common.options import add_options, check, from_json, options_from, replace
+from common.options import add_options, check, flag, from_json, options_from, replace
 from common.weights import save_weights, versions
 
 T = TypeVar("T")
@@ -62,6 +62,10 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
         args.preset, args.precision = getattr(args, "preset", None) or "default", args.precision or "auto"
         options = chosen(args)
         check(options)
+    for name in ("batch", "source_batch"):
+        if getattr(options, name, 0) % processes.COUNT:
+            raise InputError(f"{flag(name)} {getattr(options, name)} cannot be shared equally among {processes.COUNT} processes; "
+                             f"choose a multiple of {processes.COUNT}")
     device = choose_device(processes.join(args.device))
     return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
 

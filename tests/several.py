@@ -1,0 +1,85 @@
+"""The trainings of test_torchrun.py, as one process makes them there and two make them here: torchrun … tests/several.py DATA FOLDER."""
+
+import importlib
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from common import processes, training
+from common.runs import Run
+
+FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2", "--disturb"]
+DIGITS = ["--batch", "16", "--width", "4", "--held-out", "20"]
+# every loss that is a mean over the batch; those that are not (--balance; --threshold, a share of the batch's mean) are left out
+STEPS = {
+    "gan": ["gan.train", *FACES, "--loss", "relativistic"],
+    "acgan": ["acgan.train", *FACES, "--d-width", "4", "--class-on-fake"],
+    "dann": ["dann.train", *DIGITS, "--steps", "4", "--balance", "0", "--lr", "10"],
+    "adda": ["adda.train", *DIGITS, "--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2", "--source-batch", "8",
+             "--balance", "0", "--threshold", "0", "--lr", "10", "--encoder-lr", "0.1", "--discriminator-lr", "0.1"]}
+# the programs as they are, which two processes end with the same weights
+PROGRAMS = {
+    "gan-whole": ["gan.train", *FACES], "acgan-whole": ["acgan.train", *FACES],
+    "dann-whole": ["dann.train", *DIGITS, "--steps", "3", "--network", "report"],
+    "adda-whole": ["adda.train", *DIGITS, "--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]}
+
+
+def means_over_the_batch(patch):
+    """Statistics of BatchNorm that are given, and gradient descent, so that a step says what the gradient was."""
+    patch.setattr(_BatchNorm, "forward", lambda layer, x: F.batch_norm(
+        x, layer.running_mean, layer.running_var, layer.weight, layer.bias, False, 0.0, layer.eps))
+    patch.setattr(torch.optim, "Adam", lambda parameters, lr, *_, **__: torch.optim.SGD(parameters, lr))
+
+
+def quick(patch):
+    """The end without figures, and with statistics of fewer noise vectors."""
+    for package in ("gan", "acgan"):
+        program = importlib.import_module(f"{package}.train")
+        whole = program.final_network
+        patch.setattr(program, "show", lambda *_: None)
+        patch.setattr(program, "final_network", lambda averaged, count, whole=whole: whole(averaged, 100))
+
+
+def train(patch, name, arguments, data, folder, run="--run"):
+    """A program with its command line. What it would release goes to FOLDER/NAME.RANK.pt too."""
+    def keep(path, network, card, save=training.save_weights):
+        save(path, network, card)
+        torch.save(network.state_dict(), folder / f"{name}.{processes.RANK}.pt")
+
+    with pytest.MonkeyPatch.context() as within:
+        within.setattr(training, "save_weights", keep)
+        within.setattr(sys, "argv", [*arguments, "--data", str(data), run, str(folder / name), "--device", "cpu", "--precision", "fp32"])
+        importlib.import_module(arguments[0]).main()
+
+
+def stop_after_two(patch):
+    """As if someone had pressed Ctrl-C in the second step."""
+    whole = Run.save
+
+    def save(run, state):
+        whole(run, state)
+        run.interrupted.append(2)
+
+    patch.setattr(Run, "save", save)
+
+
+def main(data, folder):
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        for name, arguments in PROGRAMS.items():
+            train(patch, name, arguments, data, folder)
+        means_over_the_batch(patch)
+        for name, arguments in STEPS.items():
+            train(patch, name, arguments, data, folder)
+        if (folder / "stopped").exists():
+            train(patch, "stopped", STEPS["dann"][:1], data, folder, "--resume")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(*map(Path, sys.argv[1:]))

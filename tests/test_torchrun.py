@@ -1,0 +1,195 @@
+"""Two processes on the CPU (gloo), started by torchrun: the same steps as one process makes, one run folder, and how they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import several
+import torch
+from conftest import call, records
+from torch import nn
+
+from common import processes, synthetic
+from common.cli import InputError, fail
+
+ROOT = Path(__file__).parent.parent
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(root):
+    """Faces beside the digits."""
+    synthetic.write_faces(root, "train", 40, seed=0)
+    return root
+
+
+@pytest.fixture(scope="module")
+def one(data, tmp_path_factory):
+    """The folder of what one process trains; FOLDER/stopped ended in the middle."""
+    folder = tmp_path_factory.mktemp("one")
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        several.quick(patch)
+        several.means_over_the_batch(patch)
+        for name, arguments in several.STEPS.items():
+            several.train(patch, name, arguments, data, folder)
+        several.stop_after_two(patch)
+        with pytest.raises(KeyboardInterrupt):
+            several.train(patch, "stopped", several.STEPS["dann"], data, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(data, one, tmp_path_factory):
+    """The folder of what two processes train, and go on with."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "stopped").mkdir()
+    for file in ("options.json", "last.pt"):
+        (folder / "stopped" / file).write_bytes((one / "stopped" / file).read_bytes())
+    result = subprocess.run([*TORCHRUN, "tests/several.py", data, folder], cwd=ROOT, capture_output=True, text=True, check=False,
+                            env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)})
+    assert result.returncode == 0, result.stderr
+    return folder, result
+
+
+def weights(folder, name, rank=0):
+    return torch.load(folder / f"{name}.{rank}.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("name", several.STEPS)
+def test_the_steps_of_two_processes_are_those_of_one(name, one, two):
+    """Gradient descent, so that equal weights say that the averaged gradients were those of the whole batch."""
+    expected, found = weights(one, name), weights(two[0], name)
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_a_run_of_one_process_goes_on_with_two(one, two):
+    assert torch.load(one / "stopped/last.pt", weights_only=True)["step"] == 2
+    assert torch.load(two[0] / "stopped/last.pt", weights_only=True)["step"] == 4
+    for key, value in weights(one, "dann").items():
+        torch.testing.assert_close(weights(two[0], "stopped")[key], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*several.PROGRAMS, *several.STEPS])
+def test_both_processes_end_with_the_same_weights_and_one_run_folder(name, two):
+    folder, result = two
+    first, second = (weights(folder, name, rank) for rank in (0, 1))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert {"options.json", "metrics.jsonl", "log.txt", "last.pt", "weights.safetensors", "weights.json"} <= {
+        path.name for path in (folder / name).iterdir()}
+    assert result.stdout.count(f"{folder / name}/weights.safetensors after") == 1
+    assert "2 processes" in (folder / name / "weights.json").read_text()
+    assert len((folder / name / "metrics.jsonl").read_text().splitlines()) == len(records(folder / name)) > 0
+    assert not list(folder.glob("hw3-*")) and "Error" not in result.stderr
+
+
+def start(data, folder):
+    """A training that would go on for hours, as soon as its first checkpoint is there; and its processes by their rank."""
+    arguments = ["dann.train", "--data", data, "--run", folder, "--steps", "100000", "--device", "cpu", "--batch", "16", "--width", "4",
+                 "--precision", "fp32"]
+    training = subprocess.Popen([*TORCHRUN, "-m", "--", *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, env={**os.environ, "TMPDIR": str(folder.parent)})
+    deadline = time.monotonic() + 120
+    while not (folder / "last.pt").exists() and training.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    found = {}
+    for child in Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split():
+        environment = dict(line.split("=", 1) for line in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in line)
+        found[int(environment["RANK"])] = int(child)
+    return training, found
+
+
+def gone(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in Linux's /proc")
+@pytest.mark.parametrize("killed", [None, 1])
+def test_ctrl_c_and_a_killed_process_end_all_and_keep_the_checkpoint(killed, data, tmp_path):
+    training, found = start(data, tmp_path / "run")
+    try:
+        assert sorted(found) == [0, 1]
+        if killed is None:
+            training.send_signal(signal.SIGINT)
+        else:
+            os.kill(found[killed], signal.SIGKILL)
+        began = time.monotonic()
+        out, err = training.communicate(timeout=60)
+        assert time.monotonic() - began < 25  # torchrun itself would kill after 30 seconds
+    finally:
+        training.kill()
+    assert training.returncode == 1 and all(map(gone, found.values()))
+    assert torch.load(tmp_path / "run/last.pt", weights_only=True)["step"] > 0
+    assert "File \"" + str(ROOT / "dann") not in err  # no traceback of ours
+    if killed is None:
+        assert out.count("continue with: torchrun --nproc-per-node 2 -m dann.train") == 1 and not list(tmp_path.glob("hw3-*"))
+    else:
+        assert err.count("another process of this training has ended") == 1 and f"exitcode  : -9 (pid: {found[1]})" in err
+
+
+@pytest.fixture
+def second_of_three(monkeypatch):
+    monkeypatch.setattr(processes, "RANK", 1)
+    monkeypatch.setattr(processes, "COUNT", 3)
+
+
+def test_shares_make_up_the_batch_and_keep_halves_together(second_of_three, monkeypatch):
+    batch, shares = torch.arange(12).view(12, 1), []
+    assert processes.share(batch[:, 0]).tolist() == [1, 4, 7, 10] and processes.share(batch.T, 1).tolist() == [[1, 4, 7, 10]]
+    for rank in range(3):
+        monkeypatch.setattr(processes, "RANK", rank)
+        shares.append(processes.share(batch[:, 0]))
+        one, other = shares[-1].chunk(2)
+        assert (other - one == 6).all()  # the i-th and the (N/2 + i)-th
+    assert torch.cat(shares).sort().values.tolist() == list(range(12))
+    with pytest.raises(InputError, match="10 samples of a batch cannot be shared equally among 3 processes"):
+        processes.share(torch.arange(10))
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["--batch", "16"], "--batch 16 cannot be shared equally among 3"), (["--batch", "12", "--source-batch", "8"], "--source-batch 8"),
+    (["--batch", "12", "--source-batch", "6", "--device", "cuda:1"], "torchrun takes cuda")])
+def test_what_several_processes_cannot_do_is_one_sentence(arguments, says, second_of_three, data):
+    result = call("adda.train", "--data", data, *arguments, code=2)
+    assert says in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_first_process_speaks_at_once_and_the_others_after_it(monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit):
+            fail("no")
+    assert len(waits) == 1
+
+
+def test_one_process_gets_everything_back_unchanged():
+    batch, network = torch.rand(4, 3), nn.Linear(2, 2)
+    assert processes.share(batch) is batch and processes.parallel(network) is network and processes.own(7) == 7
+    assert processes.join("cuda:1") == "cuda:1" and processes.scratch(None) is None
+    assert processes.anyone(True) and not processes.anyone(False) and not processes.lost(RuntimeError("gloo"))
+
+
+def test_a_parallel_network_shares_its_tensors_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(processes, "COUNT", 2)
+    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", lambda part: nn.Sequential(part))
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2).requires_grad_(False))
+    other = processes.parallel(network)
+    assert [type(part) for part in other] == [nn.Sequential, nn.Sequential, nn.Linear]
+    assert all(a is b for a, b in zip(network.parameters(), other.parameters(), strict=True))
+    assert all(a is b for a, b in zip(network.buffers(), other.buffers(), strict=True))
+    assert all("0.0" not in name for name in network.state_dict())
