@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from common import processes, training
+from common.cli import run_main
 from common.runs import Run
 
 FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2", "--disturb"]
@@ -45,7 +46,7 @@ def quick(patch):
         patch.setattr(program, "final_network", lambda averaged, count, whole=whole: whole(averaged, 100))
 
 
-def train(patch, name, arguments, data, folder, run="--run"):
+def train(name, arguments, data, folder, run="--run"):
     """A program with its command line. What it would release goes to FOLDER/NAME.RANK.pt too."""
     def keep(path, network, card, save=training.save_weights):
         save(path, network, card)
@@ -69,17 +70,17 @@ def stop_after_two(patch):
 
 
 def main(data, folder):
+    """All of them, the one that was stopped, and one that goes on for hours."""
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
         for name, arguments in PROGRAMS.items():
-            train(patch, name, arguments, data, folder)
+            train(name, arguments, data, folder)
         means_over_the_batch(patch)
         for name, arguments in STEPS.items():
-            train(patch, name, arguments, data, folder)
-        if (folder / "stopped").exists():
-            train(patch, "stopped", STEPS["dann"][:1], data, folder, "--resume")
+            train(name, arguments, data, folder)
+        train("stopped", STEPS["dann"][:1], data, folder, "--resume")
+    train("endless", ["dann.train", *DIGITS, "--steps", "100000"], data, folder)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(*map(Path, sys.argv[1:]))
+    run_main(lambda: main(*map(Path, sys.argv[1:])))
