@@ -120,8 +120,8 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def fail(sentence: str) -> NoReturn:
-    """`error: …` as one line on stderr, exit code 2. Of several processes (torchrun) the first says it; the others, which torchrun
-    ends at once where the first has failed, speak if they are still there."""
+    """`error: …` as one line on stderr, exit code 2. Where torchrun has started several processes, the first says it;
+    another one only if torchrun has not ended it by then, that is, if the first has not failed."""
     if os.environ.get("TORCHELASTIC_RUN_ID") and os.environ.get("RANK") != "0":
         time.sleep(3)
     with contextlib.suppress(OSError):

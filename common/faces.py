@@ -63,7 +63,8 @@ def disturb(faces: Tensor, generator: torch.Generator) -> Tensor:
     """Differentiable augmentation of what the discriminator sees, real and generated alike, so that it cannot learn the training
     set by heart (Zhao et al. 2020): brightness, saturation, contrast; translation by up to an eighth; a grey square of half the
     width."""
-    n, height, width = len(faces) * COUNT, *faces.shape[2:]  # drawn for the whole batch, of which these faces may be a share
+    height, width = faces.shape[2:]
+    n = len(faces) * COUNT  # of the whole batch, if these are one process's share
 
     def draw(low: float, high: float) -> Tensor:
         return share(uniform(n, low, high, faces, generator)).view(-1, 1, 1, 1)

@@ -63,9 +63,9 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
         options = chosen(args)
         check(options)
     for name in ("batch", "source_batch"):
-        if getattr(options, name, 0) % processes.COUNT:
-            raise InputError(f"{flag(name)} {getattr(options, name)} cannot be shared equally among {processes.COUNT} processes; "
-                             f"choose a multiple of {processes.COUNT}")
+        if (batch := getattr(options, name, 0)) % processes.COUNT:
+            raise InputError(f"{flag(name)} {batch} cannot be shared equally among {processes.COUNT} processes"
+                             f"; choose a multiple of {processes.COUNT}")
     device = choose_device(processes.join(args.device))
     return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
 
@@ -120,7 +120,8 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
         raise InputError(f"{args.data} holds fewer images than one batch; lower --batch")
     if setting.before and (changed := runs.differences(setting.before["data"], data)):
         raise InputError(f"{args.data} does not hold the images that {args.resume} was started with ({changed})")
-    folder = processes.scratch(args.resume) or args.resume or args.run or runs.new_folder(setting.program.split(".")[0], name)
+    folder = (processes.scratch(args.resume) or args.resume or args.run
+              or runs.new_folder(setting.program.split(".")[0], name))
     if not args.resume:
         runs.make_folder(folder)
     with only_one(folder, "another training goes on there"):
@@ -134,12 +135,14 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
             with runs.interruptible(run.interrupted):
                 network = train(run)
         except runs.Stopped:
-            run.say(f"stopped; continue with: {processes.STARTER} -m {setting.program} --data {args.data} --resume {folder}")
+            run.say(f"stopped; continue with: {processes.STARTER} -m {setting.program} --data {args.data} "
+                    f"--resume {folder}")
             raise KeyboardInterrupt from None
         except RuntimeError as problem:
             if not processes.lost(problem):
                 raise
-            raise InputError("another process of this training has ended; continue with --resume and the run's folder") from None
+            raise InputError("another process of this training has ended; continue with --resume and the "
+                             "run's folder") from None
         weights = folder / "weights.safetensors"
         save_weights(weights, network, {
             "program": setting.program, "command": command, "data": data, "selection": selection(setting.options), **(card or {}),

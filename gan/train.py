@@ -73,7 +73,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
 
         if run.log_due(step):
             p_real, p_fake = certainty(d_real, d_fake)
-            run.log(step + 1, len(index), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake})
+            run.log(step + 1, len(index), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real,
+                                           "D(G(z))": p_fake})
             if warning := won(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:

@@ -1,8 +1,8 @@
-"""The trainings of test_torchrun.py, as one process makes them there and two make them here: torchrun … tests/several.py DATA FOLDER."""
+"""The trainings of test_torchrun.py: one process makes them there, and two, started by torchrun, make them here.
+Arguments: the data, and the folder to train in."""
 
 import importlib
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,19 @@ from common.runs import Run
 
 FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2", "--disturb"]
 DIGITS = ["--batch", "16", "--width", "4", "--held-out", "20"]
-# every loss that is a mean over the batch; those that are not (--balance; --threshold, a share of the batch's mean) are left out
+STAGES = ["--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]
+# without the losses that are no mean over the batch: --balance, and --threshold, which counts in a mean
 STEPS = {
     "gan": ["gan.train", *FACES, "--loss", "relativistic"],
     "acgan": ["acgan.train", *FACES, "--d-width", "4", "--class-on-fake"],
     "dann": ["dann.train", *DIGITS, "--steps", "4", "--balance", "0", "--lr", "10"],
-    "adda": ["adda.train", *DIGITS, "--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2", "--source-batch", "8",
-             "--balance", "0", "--threshold", "0", "--lr", "10", "--encoder-lr", "0.1", "--discriminator-lr", "0.1"]}
+    "adda": ["adda.train", *DIGITS, *STAGES, "--source-batch", "8", "--balance", "0", "--threshold", "0",
+             "--lr", "10", "--encoder-lr", "0.1", "--discriminator-lr", "0.1"]}
 # the programs as they are, which two processes end with the same weights
 PROGRAMS = {
     "gan-whole": ["gan.train", *FACES], "acgan-whole": ["acgan.train", *FACES],
     "dann-whole": ["dann.train", *DIGITS, "--steps", "3", "--network", "report"],
-    "adda-whole": ["adda.train", *DIGITS, "--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]}
+    "adda-whole": ["adda.train", *DIGITS, *STAGES]}
 
 
 def means_over_the_batch(patch):
@@ -52,9 +53,10 @@ def train(name, arguments, data, folder, run="--run"):
         save(path, network, card)
         torch.save(network.state_dict(), folder / f"{name}.{processes.RANK}.pt")
 
+    further = ["--data", str(data), run, str(folder / name), "--device", "cpu", "--precision", "fp32"]
     with pytest.MonkeyPatch.context() as within:
         within.setattr(training, "save_weights", keep)
-        within.setattr(sys, "argv", [*arguments, "--data", str(data), run, str(folder / name), "--device", "cpu", "--precision", "fp32"])
+        within.setattr(sys, "argv", [*arguments, *further])
         importlib.import_module(arguments[0]).main()
 
 

@@ -1,4 +1,5 @@
-"""Two processes on the CPU (gloo), started by torchrun: the same steps as one process makes, one run folder, and how they end."""
+"""Two processes on the CPU (gloo), started by torchrun: the same steps as one process makes, one run folder, and how
+they end."""
 
 from __future__ import annotations
 
@@ -15,13 +16,16 @@ import several
 import torch
 from conftest import call, records
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from common import processes, synthetic
 from common.cli import InputError, fail
+from common.ema import estimate_statistics
 
 ROOT = Path(__file__).parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in Linux's /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
 
 
 def gone(process):
@@ -34,15 +38,16 @@ def gone(process):
 
 def start(arguments, checkpoint, temporary):
     """Two processes, as soon as that checkpoint is there or they have ended; and their numbers by rank."""
-    training = subprocess.Popen([*TORCHRUN, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+    training = subprocess.Popen([*TORCHRUN, *map(str, arguments)], cwd=ROOT, env=environment, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 300
     while not checkpoint.exists() and training.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     found = {}
     for child in Path(f"/proc/{training.pid}/task/{training.pid}/children").read_text().split():
-        environment = dict(line.split("=", 1) for line in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in line)
-        found[int(environment["RANK"])] = int(child)
+        settings = Path(f"/proc/{child}/environ").read_text().split("\0")
+        found[next(int(line[5:]) for line in settings if line.startswith("RANK="))] = int(child)
     return training, found
 
 
@@ -53,7 +58,7 @@ def ended(training, found):
         out, err = training.communicate(timeout=60)
     finally:
         training.kill()
-    return SimpleNamespace(returncode=training.returncode, stdout=out, stderr=err, seconds=time.monotonic() - began,
+    return SimpleNamespace(seconds=time.monotonic() - began, returncode=training.returncode, stdout=out, stderr=err,
                            gone=len(found) == 2 and all(map(gone, found.values())))
 
 
@@ -102,7 +107,7 @@ def test_the_steps_of_two_processes_are_those_of_one(name, one, two):
     expected, found = weights(one, name), weights(two[0], name)
     assert expected.keys() == found.keys()
     for key, value in expected.items():
-        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+        torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
 
 
 def test_a_run_of_one_process_goes_on_with_two(one, two):
@@ -127,19 +132,21 @@ def test_both_processes_end_with_the_same_weights_and_one_run_folder(name, two):
 
 def test_ctrl_c_ends_all_and_keeps_the_checkpoint(two):
     folder, result = two
-    assert result.returncode == 1 and result.seconds < 25 and result.gone  # torchrun itself would kill after 30 seconds
+    assert result.returncode == 1 and result.gone
+    assert result.seconds < 25, "torchrun itself would kill after 30"
     assert result.stdout.count("continue with: torchrun --nproc-per-node 2 -m dann.train") == 1
     assert str(ROOT / "common") not in result.stderr  # no traceback of ours
     assert torch.load(folder / "endless/last.pt", weights_only=True)["step"] > 0
 
 
 def test_a_killed_process_ends_all_and_the_checkpoint_is_kept(data, tmp_path):
-    arguments = ["-m", "--", "dann.train", "--data", data, "--run", tmp_path / "run", "--steps", "100000", *several.DIGITS]
-    training, found = start(arguments, tmp_path / "run/last.pt", tmp_path)
+    arguments = ["dann.train", "--data", data, "--run", tmp_path / "run", "--steps", "100000", *several.DIGITS]
+    training, found = start(["-m", "--", *arguments], tmp_path / "run/last.pt", tmp_path)
     os.kill(found[1], signal.SIGKILL)
     result = ended(training, found)
     assert result.returncode == 1 and result.seconds < 25 and result.gone
-    assert result.stderr.count("another process of this training has ended") == 1 and f"-9 (pid: {found[1]})" in result.stderr
+    assert result.stderr.count("another process of this training has ended") == 1
+    assert f"-9 (pid: {found[1]})" in result.stderr
     assert str(ROOT / "common") not in result.stderr
     assert torch.load(tmp_path / "run/last.pt", weights_only=True)["step"] > 0
 
@@ -152,7 +159,8 @@ def second_of_three(monkeypatch):
 
 def test_shares_make_up_the_batch_and_keep_halves_together(second_of_three, monkeypatch):
     batch, shares = torch.arange(12).view(12, 1), []
-    assert processes.share(batch[:, 0]).tolist() == [1, 4, 7, 10] and processes.share(batch.T, 1).tolist() == [[1, 4, 7, 10]]
+    assert processes.share(batch[:, 0]).tolist() == [1, 4, 7, 10]
+    assert processes.share(batch.T, 1).tolist() == [[1, 4, 7, 10]]
     for rank in range(3):
         monkeypatch.setattr(processes, "RANK", rank)
         shares.append(processes.share(batch[:, 0]))
@@ -164,7 +172,8 @@ def test_shares_make_up_the_batch_and_keep_halves_together(second_of_three, monk
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["--batch", "16"], "--batch 16 cannot be shared equally among 3"), (["--batch", "12", "--source-batch", "8"], "--source-batch 8"),
+    (["--batch", "16"], "--batch 16 cannot be shared equally among 3"),
+    (["--batch", "12", "--source-batch", "8"], "--source-batch 8 cannot"),
     (["--batch", "12", "--source-batch", "6", "--device", "cuda:1"], "torchrun takes cuda")])
 def test_what_several_processes_cannot_do_is_one_sentence(arguments, says, second_of_three, data):
     result = call("adda.train", "--data", data, *arguments, code=2)
@@ -184,7 +193,8 @@ def test_the_first_process_speaks_at_once_and_the_others_after_it(monkeypatch):
 
 def test_one_process_gets_everything_back_unchanged():
     batch, network = torch.rand(4, 3), nn.Linear(2, 2)
-    assert processes.share(batch) is batch and processes.parallel(network) is network and processes.own(7) == 7
+    assert processes.share(batch) is batch and processes.parallel(network) is network
+    assert processes.own(7) == 7
     assert processes.join("cuda:1") == "cuda:1" and processes.scratch(None) is None
     assert processes.anyone(True) and not processes.anyone(False) and not processes.lost(RuntimeError("gloo"))
 
@@ -198,3 +208,25 @@ def test_a_parallel_network_shares_its_tensors_and_nothing_else(monkeypatch):
     assert all(a is b for a, b in zip(network.parameters(), other.parameters(), strict=True))
     assert all(a is b for a, b in zip(network.buffers(), other.buffers(), strict=True))
     assert all("0.0" not in name for name in network.state_dict())
+
+
+def test_on_gpus_batchnorm_sees_the_whole_batch(monkeypatch):
+    """On tensors without content, since there may be no GPU."""
+    monkeypatch.setattr(processes, "COUNT", 2)
+    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", lambda part: nn.Sequential(part))
+    with FakeTensorMode():
+        layers = nn.Conv2d(3, 4, 3, device="cuda"), nn.BatchNorm2d(4, device="cuda")
+        network = nn.Sequential(nn.Sequential(*layers))
+        other = processes.parallel(network)
+    before, now = network[0][1], other[0][0][1]
+    assert type(before) is nn.BatchNorm2d and type(now) is nn.SyncBatchNorm
+    assert now.weight is before.weight and now.running_var is before.running_var
+
+
+def test_statistics_are_estimated_of_either_batchnorm(monkeypatch):
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", _BatchNorm.forward)  # which is for GPUs
+    monkeypatch.setattr(nn.SyncBatchNorm, "_check_input_dim", lambda *_: None)
+    images = [torch.rand(4, 3, 8, 8) for _ in range(3)]
+    found = [estimate_statistics(nn.Sequential(kind(3)), images)[0] for kind in (nn.BatchNorm2d, nn.SyncBatchNorm)]
+    assert torch.equal(found[0].running_mean, found[1].running_mean) and not found[1].training
+    torch.testing.assert_close(found[1].running_mean, torch.cat(images).mean((0, 2, 3)))
