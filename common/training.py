@@ -64,8 +64,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
         check(options)
     for name in ("batch", "source_batch"):
         if (batch := getattr(options, name, 0)) % processes.COUNT:
-            raise InputError(f"{flag(name)} {batch} cannot be shared equally among {processes.COUNT} processes"
-                             f"; choose a multiple of {processes.COUNT}")
+            raise InputError(f"{flag(name)} {batch} cannot be shared equally among "
+                             f"{processes.COUNT} processes; choose a multiple of {processes.COUNT}")
     device = choose_device(processes.join(args.device))
     return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
 

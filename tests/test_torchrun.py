@@ -25,7 +25,7 @@ from common.ema import estimate_statistics
 
 ROOT = Path(__file__).parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked up in /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in /proc")
 
 
 def gone(process):
@@ -58,8 +58,9 @@ def ended(training, found):
         out, err = training.communicate(timeout=60)
     finally:
         training.kill()
-    return SimpleNamespace(seconds=time.monotonic() - began, returncode=training.returncode, stdout=out, stderr=err,
-                           gone=len(found) == 2 and all(map(gone, found.values())))
+    return SimpleNamespace(
+        returncode=training.returncode, stdout=out, stderr=err, seconds=time.monotonic() - began,
+        gone=len(found) == 2 and all(map(gone, found.values())))
 
 
 @pytest.fixture(scope="module")
@@ -140,15 +141,16 @@ def test_ctrl_c_ends_all_and_keeps_the_checkpoint(two):
 
 
 def test_a_killed_process_ends_all_and_the_checkpoint_is_kept(data, tmp_path):
-    arguments = ["dann.train", "--data", data, "--run", tmp_path / "run", "--steps", "100000", *several.DIGITS]
-    training, found = start(["-m", "--", *arguments], tmp_path / "run/last.pt", tmp_path)
+    run = tmp_path / "run"
+    arguments = ["dann.train", "--data", data, "--run", run, "--steps", "100000", *several.DIGITS]
+    training, found = start(["-m", "--", *arguments], run / "last.pt", tmp_path)
     os.kill(found[1], signal.SIGKILL)
     result = ended(training, found)
     assert result.returncode == 1 and result.seconds < 25 and result.gone
     assert result.stderr.count("another process of this training has ended") == 1
     assert f"-9 (pid: {found[1]})" in result.stderr
     assert str(ROOT / "common") not in result.stderr
-    assert torch.load(tmp_path / "run/last.pt", weights_only=True)["step"] > 0
+    assert torch.load(run / "last.pt", weights_only=True)["step"] > 0
 
 
 @pytest.fixture
@@ -180,15 +182,17 @@ def test_what_several_processes_cannot_do_is_one_sentence(arguments, says, secon
     assert says in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_the_first_process_speaks_at_once_and_the_others_after_it(monkeypatch):
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    for rank in ("0", "1"):
-        monkeypatch.setenv("RANK", rank)
+def test_the_first_process_that_fails_says_why(monkeypatch, tmp_path, capsys):
+    for rank in ("1", "0"):
+        (tmp_path / rank).mkdir()
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / rank / "error.json"))
         with pytest.raises(SystemExit):
-            fail("no")
-    assert len(waits) == 1
+            fail(f"said by {rank}")
+    assert capsys.readouterr().err == "error: said by 1\n"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", "/nowhere/0/error.json")
+    with pytest.raises(SystemExit):
+        fail("said anyway")
+    assert capsys.readouterr().err == "error: said anyway\n"
 
 
 def test_one_process_gets_everything_back_unchanged():
@@ -227,6 +231,7 @@ def test_statistics_are_estimated_of_either_batchnorm(monkeypatch):
     monkeypatch.setattr(nn.SyncBatchNorm, "forward", _BatchNorm.forward)  # which is for GPUs
     monkeypatch.setattr(nn.SyncBatchNorm, "_check_input_dim", lambda *_: None)
     images = [torch.rand(4, 3, 8, 8) for _ in range(3)]
-    found = [estimate_statistics(nn.Sequential(kind(3)), images)[0] for kind in (nn.BatchNorm2d, nn.SyncBatchNorm)]
+    found = [estimate_statistics(nn.Sequential(kind(3)), images)[0]
+             for kind in (nn.BatchNorm2d, nn.SyncBatchNorm)]
     assert torch.equal(found[0].running_mean, found[1].running_mean) and not found[1].training
     torch.testing.assert_close(found[1].running_mean, torch.cat(images).mean((0, 2, 3)))
