@@ -71,9 +71,9 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
         set_rate(optimiser, options, step, step / end)
         network.train()
         index = batches(step)
-        images, labels = share(source_view(data.images[index], options, draws)), share(data.labels[index])
         with autocast(device, precision):
-            loss = class_loss(network(images), labels)
+            logits = network(share(source_view(data.images[index], options, draws)))
+            loss = class_loss(logits, share(data.labels[index]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
