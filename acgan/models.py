@@ -34,6 +34,15 @@ class ClassNorm(nn.Module):
         return self.norm(maps) * weight.to(maps.dtype) + bias.to(maps.dtype)
 
 
+class Layers(nn.ModuleList):
+    """One layer after the other; those that depend on the class are given it."""
+
+    def forward(self, maps: Tensor, c: Tensor) -> Tensor:
+        for layer in self:
+            maps = layer(maps, c) if isinstance(layer, ClassNorm) else layer(maps)
+        return maps
+
+
 class Generator(nn.Module):
     """z (N, 100) and classes c (N,) → faces (N, 3, size, size) in [-1, 1]. Values of c beyond 0 and 1, which training has, ask for
     more of the attribute. `late`: the class is beside the noise only from the stage of 16 by 16 pixels on, as scales and shifts, so
@@ -43,7 +52,7 @@ class Generator(nn.Module):
     def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64, late: bool = False) -> None:
         super().__init__()
         self.late = late
-        self.layers = up_convolutions(NOISE + (not late), width, size)
+        self.layers = Layers(up_convolutions(NOISE + (not late), width, size))
         initialise(self, deviation)
         if late:  # the BatchNorms of 4 and 8 pixels, at 1 and 4, stay as they are
             for index, norm in list(enumerate(self.layers))[7:]:
@@ -51,10 +60,8 @@ class Generator(nn.Module):
                     self.layers[index] = ClassNorm(norm.num_features)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
-        maps = (z if self.late else torch.cat([z, c[:, None].to(z.dtype)], 1))[:, :, None, None]
-        for layer in self.layers:
-            maps = layer(maps, c) if isinstance(layer, ClassNorm) else layer(maps)
-        return maps
+        values = z if self.late else torch.cat([z, c[:, None].to(z.dtype)], 1)
+        return self.layers(values[:, :, None, None], c)
 
 
 class Discriminator(nn.Module):

@@ -34,6 +34,7 @@ from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
 from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
+from common.processes import parallel, share
 from common.runs import Run, read_records
 from common.streams import key, send, stream
 from common.weights import load_into, load_tensors
@@ -54,6 +55,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     run.restore(parts)
+    generator, discriminator = parallel(generator), parallel(discriminator)
     balanced = attributes[:, :2]  # the class and one other: all of more would ask for faces that there hardly are
     combination = (balanced << torch.arange(balanced.shape[1], device=device)).sum(1)
     batches = (Balanced(combination, options.batch, options.seed, "batches") if options.balanced
@@ -67,14 +69,14 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             return disturb(faces, draws) if options.disturb else faces
 
         index = batches(step)
-        real, real_attributes = to_faces(faces[index]), attributes[index]
-        real = flip(real, draws) if options.flip else real
+        real, real_attributes = to_faces(faces[index]), share(attributes[index])
+        real = share(flip(real, draws) if options.flip else real)
         if options.pair_weight:
             # each noise vector with either class, half of the faces each, as among the real ones
-            z = send(torch.randn(len(real) // 2, NOISE, generator=draws), device).repeat(2, 1)
+            z = share(send(torch.randn(len(index) // 2, NOISE, generator=draws), device)).repeat(2, 1)
             c = torch.arange(2, device=device).repeat_interleave(len(real) // 2)
         else:
-            z = send(torch.randn(len(real), NOISE, generator=draws), device)
+            z = share(send(torch.randn(len(index), NOISE, generator=draws), device))
             # the classes to make are those of the real faces, so that their frequencies tell nothing
             c = real_attributes[:, 0]
 
@@ -114,7 +116,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
 
         if run.log_due(step):
             p_real, p_fake = certainty(d_real, d_fake)
-            run.log(step + 1, len(real), {
+            run.log(step + 1, len(index), {
                 "D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake, "class": g_class.item(),
                 "named real": 100 * class_accuracy(named_real[:, 0], real_attributes[:, 0]),
                 "named fake": 100 * class_accuracy(named_fake[:, 0], c)})

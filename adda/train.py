@@ -29,6 +29,7 @@ from common.domains import Data
 from common.ema import EMA, estimate_statistics
 from common.files import make_folder
 from common.losses import class_loss, imbalance
+from common.processes import parallel, share
 from common.runs import Run
 from common.schedules import annealed, ramp, warm_cosine
 from common.streams import key, stream
@@ -62,6 +63,7 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
     optimiser = optimiser_of(network, options)
     parts = {"network": network, "averaged": averaged.network, "optimiser": optimiser}
     run.restore(parts)
+    network = parallel(network)
     batches = source_batches(options, data, options.batch, device)
 
     for step in run.steps(parts, end):
@@ -70,7 +72,8 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
         network.train()
         index = batches(step)
         with autocast(device, precision):
-            loss = class_loss(network(source_view(data.images[index], options, draws)), data.labels[index])
+            logits = network(share(source_view(data.images[index], options, draws)))
+            loss = class_loss(logits, share(data.labels[index]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -103,13 +106,15 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
     parts = {"source": source, "target": target, "averaged": averaged.network, "discriminator": discriminator,
              "encoder_optimiser": encoder_optimiser, "discriminator_optimiser": discriminator_optimiser}
     run.restore(parts, begin)
+    target, discriminator = parallel(target), parallel(discriminator)
     batches, unlabelled_batches = source_batches(options, data, options.batch, device), target_batches(options, data, device)
 
     for step in run.steps(parts, end):
         draws = stream(options.seed, "views", step)
         target.encoder.train()
-        source_images = source_view(data.images[batches(step)], options, draws)
-        target_images = target_view(data.unlabelled[unlabelled_batches(step)], options, draws)
+        index = batches(step)
+        source_images = share(source_view(data.images[index], options, draws))
+        target_images = share(target_view(data.unlabelled[unlabelled_batches(step)], options, draws))
 
         # D, on features that it cannot change
         with torch.no_grad(), autocast(device, precision):
@@ -137,7 +142,7 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
         if done in KEPT or step + 1 == end:
             keep(Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:2000]), options)), run, step + 1)
         if run.log_due(step):
-            run.log(step + 1, 2 * len(source_images), {
+            run.log(step + 1, 2 * len(index), {
                 "discriminator loss": discriminator_loss.item(), "encoder loss": encoder_loss.item(),
                 "domain": 100 * losses.domain_accuracy(d_source, d_target).item()})
     return Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:10_000]), options))
@@ -166,6 +171,7 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
     parts = {"student": student, "teacher": teacher.network, "optimiser": optimiser, "source": adapted.source,
              "target": adapted.target}
     run.restore(parts, begin)
+    student, teacher.network = parallel(student), parallel(teacher.network)
     batches, unlabelled_batches = source_batches(options, data, options.source_batch, device), target_batches(options, data, device)
 
     for step in run.steps(parts):
@@ -177,12 +183,12 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
         teacher.network.train()  # with its batch's own statistics: the student's alternate between the domains
         index, images = batches(step), data.unlabelled[unlabelled_batches(step)]
         with torch.no_grad(), autocast(device, precision):
-            teacher_logits = teacher.network(shift(plain(images), 2, draws))
+            teacher_logits = teacher.network(share(shift(plain(images), 2, draws)))
         with autocast(device, precision):
-            source_logits = student(source_view(data.images[index], options, draws))
-            target_logits = student(target_view(images, options, draws))
+            source_logits = student(share(source_view(data.images[index], options, draws)))
+            target_logits = student(share(target_view(images, options, draws)))
             sure = losses.confident(teacher_logits, source_logits, options.threshold)
-            source_loss = class_loss(source_logits, data.labels[index])
+            source_loss = class_loss(source_logits, share(data.labels[index]))
             target_loss = losses.self_training_loss(target_logits, teacher_logits, sure)
             # its guess, that the target's classes are equally frequent, gives way to the classes that the teacher names
             balance = options.balance * (1 - target_weight if options.fade else 1)

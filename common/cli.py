@@ -119,10 +119,26 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def fail(sentence: str) -> NoReturn:
-    """`error: …` as one line on stderr, exit code 2."""
+    """`error: …` as one line on stderr, exit code 2. Of several processes that torchrun started, the first that fails
+    says why."""
     with contextlib.suppress(OSError):
-        print("error: " + " ".join(sentence.splitlines()), file=sys.stderr)
+        if not _another_has_failed():
+            print("error: " + " ".join(sentence.splitlines()), file=sys.stderr)
     sys.exit(2)
+
+
+def _another_has_failed() -> bool:
+    """Whether another process of the same torchrun has come here before: only one of them can make a certain folder in
+    the place where torchrun collects their errors."""
+    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    try:
+        if place:
+            os.mkdir(os.path.join(os.path.dirname(os.path.dirname(place)), "said"))
+    except FileExistsError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def out_of_memory(problem: BaseException) -> bool:

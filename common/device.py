@@ -19,6 +19,7 @@ from torch import nn
 
 from common.cli import InputError
 from common.cores import cores
+from common.processes import COUNT
 
 T = TypeVar("T", bound=nn.Module)
 
@@ -80,15 +81,16 @@ def cpu_has_bf16() -> bool:
 
 def describe(device: torch.device) -> str:
     """The hardware in words, for the card of a training."""
+    together = f", {COUNT} processes" if COUNT > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.get_device_name(device) + together
     model = platform.processor() or "CPU"
     if device.type == "mps":
-        return f"{model}, GPU by MPS"
+        return f"{model}, GPU by MPS{together}"
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {torch.get_num_threads()} threads"
+    return f"{model}, {torch.get_num_threads()} threads{together}"
 
 
 def synchronise(device: torch.device) -> None:

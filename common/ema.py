@@ -37,7 +37,7 @@ def estimate_statistics(network: Network, batches: list[Tensor]) -> Network:
     (N, 3, H, W) float in [0, 1]; no label is involved (AdaBN, Li et al. 2017, where the images are the target's)."""
     network = copy.deepcopy(network).eval()
     for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d | nn.SyncBatchNorm):
             layer.reset_running_stats()
             layer.momentum = None  # cumulative mean instead of an exponential one
             layer.train()          # this layer alone: dropout must stay off

@@ -13,6 +13,7 @@ from torch import Tensor
 from common.augment import chance, uniform
 from common.cli import InputError
 from common.datasets import content_hash, read_attributes, read_images, table_beside
+from common.processes import COUNT, share
 from common.streams import send
 
 SIZE = 64
@@ -62,10 +63,11 @@ def disturb(faces: Tensor, generator: torch.Generator) -> Tensor:
     """Differentiable augmentation of what the discriminator sees, real and generated alike, so that it cannot learn the training
     set by heart (Zhao et al. 2020): brightness, saturation, contrast; translation by up to an eighth; a grey square of half the
     width."""
-    n, _, height, width = faces.shape
+    height, width = faces.shape[2:]
+    n = len(faces) * COUNT  # of the whole batch, if these are one process's share
 
     def draw(low: float, high: float) -> Tensor:
-        return uniform(n, low, high, faces, generator).view(-1, 1, 1, 1)
+        return share(uniform(n, low, high, faces, generator)).view(-1, 1, 1, 1)
 
     faces = faces + draw(-0.5, 0.5)
     grey = faces.mean(1, keepdim=True)
@@ -75,10 +77,10 @@ def disturb(faces: Tensor, generator: torch.Generator) -> Tensor:
 
     most = height // 8
     padded = F.pad(faces, (most, most, most, most))
-    moves = send(torch.randint(0, 2 * most + 1, (2, n, 1), generator=generator), faces.device)
+    moves = send(share(torch.randint(0, 2 * most + 1, (2, n, 1), generator=generator), 1), faces.device)
     rows, columns = (move + torch.arange(side, device=faces.device) for move, side in zip(moves, (height, width), strict=True))
-    faces = padded.gather(2, rows[:, None, :, None].expand(n, 3, height, 2 * most + width))
-    faces = faces.gather(3, columns[:, None, None, :].expand(n, 3, height, width))
+    faces = padded.gather(2, rows[:, None, :, None].expand(-1, 3, height, 2 * most + width))
+    faces = faces.gather(3, columns[:, None, None, :].expand(-1, 3, height, width))
 
     top, left = draw(-0.25, 0.75) * height, draw(-0.25, 0.75) * width
     row = torch.arange(height, device=faces.device).view(1, 1, -1, 1)

@@ -24,6 +24,7 @@ import torch
 
 from common.cli import InputError, out_of_memory
 from common.files import make_folder, parse_json, read_bytes, read_object, read_text, write
+from common.processes import anyone
 
 
 class Stopped(Exception):
@@ -58,9 +59,10 @@ class Run:
         while self.step < end:
             yield self.step
             self.step += 1
-            if self.step % self.save_every == 0 or self.step in (1, end) or self.interrupted:
+            stopping = anyone(bool(self.interrupted))
+            if self.step % self.save_every == 0 or self.step in (1, end) or stopping:
                 self.save({name: part.state_dict() for name, part in parts.items()})
-            if self.interrupted and self.step < self.total_steps:
+            if stopping and self.step < self.total_steps:
                 raise Stopped
 
     def restore(self, parts: dict[str, Any], begin: int = -1) -> None:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from common import runs
+from common import processes, runs
 from common.cli import InputError, Parser
 from common.device import choose_device, choose_precision, describe
 from common.files import only_one
-from common.options import add_options, check, from_json, options_from, replace
+from common.options import add_options, check, flag, from_json, options_from, replace
 from common.weights import save_weights, versions
 
 T = TypeVar("T")
@@ -63,7 +63,11 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
         args.preset, args.precision = getattr(args, "preset", None) or "default", args.precision or "auto"
         options = chosen(args)
         check(options)
-    device = choose_device(args.device)
+    for name in ("batch", "source_batch"):
+        if (batch := getattr(options, name, 0)) % processes.COUNT:
+            raise InputError(f"{flag(name)} {batch} cannot be shared equally among "
+                             f"{processes.COUNT} processes; choose a multiple of {processes.COUNT}")
+    device = choose_device(processes.join(args.device))
     return Setting(program, args, options, args.preset, device, choose_precision(args.precision, device), before)
 
 
@@ -122,7 +126,8 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
         raise InputError(f"{args.data} holds fewer images than one batch; lower --batch")
     if setting.before and (changed := runs.differences(setting.before["data"], data)):
         raise InputError(f"{args.data} does not hold the images that {args.resume} was started with ({changed})")
-    folder = args.resume or args.run or runs.new_folder(setting.program.split(".")[0], name)
+    folder = (processes.scratch(args.resume) or args.resume or args.run
+              or runs.new_folder(setting.program.split(".")[0], name))
     if not args.resume:
         runs.make_folder(folder)
     with only_one(folder, "another training goes on there"):
@@ -138,8 +143,14 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
             with runs.interruptible(run.interrupted):
                 network = train(run)
         except runs.Stopped:
-            run.say(f"stopped; continue with: python -m {setting.program} --data {args.data} --resume {folder}")
+            run.say(f"stopped; continue with: {processes.STARTER} -m {setting.program} --data {args.data} "
+                    f"--resume {folder}")
             raise KeyboardInterrupt from None
+        except RuntimeError as problem:
+            if not processes.lost(problem):
+                raise
+            raise InputError("another process of this training has ended; continue with --resume and the "
+                             "run's folder") from None
         weights = folder / "weights.safetensors"
         save_weights(weights, network, {
             "program": setting.program, "command": command, "data": data, "selection": selection(setting.options), **(card or {}),

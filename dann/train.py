@@ -22,6 +22,7 @@ from common.domains import Data
 from common.ema import EMA, estimate_statistics
 from common.files import make_folder
 from common.losses import class_loss, imbalance
+from common.processes import own, parallel, share
 from common.runs import Run
 from common.schedules import ramp, warm_cosine
 from common.streams import key, stream
@@ -40,6 +41,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
     optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
     parts = {"model": model, "averaged": averaged.network, "optimiser": optimiser}
     run.restore(parts)
+    model = parallel(model)
 
     labelled_batches = (Balanced(data.labels, options.batch, options.seed, "labelled batches") if options.balanced
                         else Shuffled(len(data.labels), options.batch, options.seed, "labelled batches", device))
@@ -47,7 +49,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
 
     for step in run.steps(parts):
         draws = stream(options.seed, "views", step)
-        torch.manual_seed(key(options.seed, "dropout", step))
+        torch.manual_seed(key(options.seed, "dropout", own(step)))
         progress = step / run.total_steps
         if options.cosine:
             for group in optimiser.param_groups:
@@ -55,14 +57,14 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
         model.train()
 
         index = labelled_batches(step)
-        source = source_view(data.images[index], options, draws)
+        source, labels = share(source_view(data.images[index], options, draws)), share(data.labels[index])
         with autocast(device, precision):
             features = model.features(source)
             logits = model.classifier(features)
-            loss = source_loss = class_loss(logits, data.labels[index])
+            loss = source_loss = class_loss(logits, labels)
 
         if options.method == "dann":
-            target = target_view(data.unlabelled[unlabelled_batches(step)], options, draws)
+            target = share(target_view(data.unlabelled[unlabelled_batches(step)], options, draws))
             strength = options.adversary * losses.reversal_schedule(progress)
             with autocast(device, precision):
                 # a forward pass of its own, so that BatchNorm sees one domain at a time

@@ -31,6 +31,7 @@ from common.ema import EMA, estimate_statistics
 from common.faces import disturb, flip, read_faces, to_faces, to_images
 from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
+from common.processes import parallel, share
 from common.runs import Run, read_records
 from common.streams import key, send, stream
 from common.weights import load_into, load_tensors
@@ -51,6 +52,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     run.restore(parts)
+    generator, discriminator = parallel(generator), parallel(discriminator)
     batches = Shuffled(len(faces), options.batch, options.seed, "batches", device)
 
     for step in run.steps(parts):
@@ -59,9 +61,10 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         def seen(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
             return disturb(faces, draws) if options.disturb else faces
 
-        real = to_faces(faces[batches(step)])
-        real = flip(real, draws) if options.flip else real
-        z = send(torch.randn(len(real), INPUTS, generator=draws), device)
+        index = batches(step)
+        real = to_faces(faces[index])
+        real = share(flip(real, draws) if options.flip else real)
+        z = share(send(torch.randn(len(index), INPUTS, generator=draws), device))
 
         # D: real and generated faces in batches of their own, or BatchNorm would give them away
         with autocast(device, precision):
@@ -91,7 +94,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
 
         if run.log_due(step):
             p_real, p_fake = certainty(d_real, d_fake)
-            run.log(step + 1, len(real), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake})
+            run.log(step + 1, len(index), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real,
+                                           "D(G(z))": p_fake})
             if warning := won(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
