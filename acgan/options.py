@@ -24,9 +24,10 @@ class Options(Game):
                                 least=0, most=1000)
     class_on_fake: bool = option(False, "the discriminator's classifier learns from generated faces too, as in the paper")
     balanced: bool = option(True, "faces with and without the attribute equally often")
-    apart: str = option("Male", "what the class shall say nothing of: other columns, with commas between them, or ''. D names them "
-                        "too, and the first is balanced")
-    apart_weight: float = option(3.0, "of the difference within a pair in what D says of these columns", least=0, most=1000)
+    keep: str = option("Male", "other attributes that a pair should keep, with commas between them, or ''. The discriminator "
+                       "learns them too, and the first is balanced")
+    keep_weight: float = option(3.0, "of the difference within a pair in the discriminator's logits of these attributes",
+                                least=0, most=1000)
     strength: float = option(3.0, "how far apart a pair's class values are that figures show, about 0.5; training has 1",
                              least=-100, most=100)
 
@@ -34,7 +35,7 @@ class Options(Game):
 def preset(name: str) -> Options:
     """`report` is the original's recipe (report, section 4); `default` is ours."""
     if name == "report":
-        return Options(**REPORT, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, apart="", strength=1.0)
+        return Options(**REPORT, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, keep="", strength=1.0)
     return Options()
 
 
@@ -48,8 +49,8 @@ def chosen(args: argparse.Namespace) -> Options:
 
 
 def columns(options: Options) -> list[str]:
-    """The attributes that training reads: the class, and what it is kept apart from."""
-    others = [name.strip() for name in options.apart.split(",")]
+    """The attributes that training reads: the class, and those that a pair should keep."""
+    others = [name.strip() for name in options.keep.split(",")]
     return list(dict.fromkeys([options.attribute, *filter(None, others)]))
 
 

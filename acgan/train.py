@@ -18,20 +18,20 @@ from acgan.options import PRESETS, Options, chosen, columns, command
 from common import training
 from common.adversary import (
     adam,
-    certainty,
+    collapse_warning,
     discriminator_loss,
+    discriminator_probabilities,
     generator_loss,
     gradient_penalty,
     may_grow,
     penalty_weight,
     set_rates,
-    won,
 )
 from common.batches import Balanced, Shuffled
 from common.cli import run_main
 from common.device import autocast, place
 from common.ema import EMA, estimate_statistics
-from common.faces import disturb, flip, read_faces, to_faces, to_images
+from common.faces import diffaugment, flip, read_faces, to_faces, to_images
 from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
 from common.processes import parallel, share
@@ -65,8 +65,8 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     for step in run.steps(parts):
         draws = stream(options.seed, "noise and views", step)
 
-        def seen(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
-            return disturb(faces, draws) if options.disturb else faces
+        def augmented(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
+            return diffaugment(faces, draws) if options.diffaugment else faces
 
         index = batches(step)
         real, real_attributes = to_faces(faces[index]), share(attributes[index])
@@ -83,14 +83,15 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         # D: real and generated faces in batches of their own, or BatchNorm would give them away
         with autocast(device, precision):
             fake = generator(z, c)
-            (d_real, named_real), (d_fake, named_fake) = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
+            d_real, named_real = discriminator(augmented(real))
+            d_fake, named_fake = discriminator(augmented(fake.detach().float()))
             d_loss, c_loss = discriminator_loss(d_real, d_fake, options.loss), class_loss(named_real, real_attributes)
             if options.class_on_fake:
                 c_loss = c_loss + class_loss(named_fake[:, 0], c)
         total = d_loss + c_loss
         if options.gamma and step % options.penalty_every == 0:
             gamma = penalty_weight(options, step / run.total_steps)
-            total = total + gamma / 2 * sum(gradient_penalty(lambda faces: discriminator(faces)[0], seen(x))
+            total = total + gamma / 2 * sum(gradient_penalty(lambda faces: discriminator(faces)[0], augmented(x))
                                             for x in (real, fake.detach().float()))
         set_rates(options, step / run.total_steps, g_optimiser, d_optimiser)
         d_optimiser.zero_grad()
@@ -100,14 +101,14 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         # G, against the D that has just learned
         discriminator.requires_grad_(False)
         with autocast(device, precision):
-            d_real = discriminator(seen(real))[0] if options.loss == "relativistic" else d_real.detach()
-            d_fake, named_fake = discriminator(seen(fake.float()))
+            d_real = discriminator(augmented(real))[0] if options.loss == "relativistic" else d_real.detach()
+            d_fake, named_fake = discriminator(augmented(fake.float()))
             g_loss, g_class = generator_loss(d_real, d_fake, options.loss), class_loss(named_fake[:, 0], c)
         g_total = g_loss + options.class_weight * g_class
         if options.pair_weight:
             g_total = g_total + options.pair_weight * pair_loss(fake)
             if attributes.shape[1] > 1:
-                g_total = g_total + options.apart_weight * pair_loss(named_fake[:, 1:])
+                g_total = g_total + options.keep_weight * pair_loss(named_fake[:, 1:])
         g_optimiser.zero_grad()
         g_total.backward()
         g_optimiser.step()
@@ -115,12 +116,12 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         averaged.update(generator, step)
 
         if run.log_due(step):
-            p_real, p_fake = certainty(d_real, d_fake)
+            p_real, p_fake = discriminator_probabilities(d_real, d_fake)
             run.log(step + 1, len(index), {
                 "D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake, "class": g_class.item(),
                 "named real": 100 * class_accuracy(named_real[:, 0], real_attributes[:, 0]),
                 "named fake": 100 * class_accuracy(named_fake[:, 0], c)})
-            if warning := won(p_real, p_fake):
+            if warning := collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % per_epoch == 0:
             run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)

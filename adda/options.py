@@ -8,14 +8,14 @@ import dataclasses
 from common.cli import InputError
 from common.domains import DOMAINS, pair
 from common.options import flags, option, options_from, seed_option
-from common.views import TOWARDS_MNISTM, Views
+from common.views import TOWARDS_MNISTM, Augmentation
 
 METHODS = ("adda", "adda+st", "target-only")
 PRESETS = ("default", "report")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(Views):
+class Options(Augmentation):
     """The released runs, MNIST-M → SVHN; `preset` knows where the other direction differs."""
 
     invert: bool = option(False, "dark may become light, in all channels or in one; off: the teacher sees no such images")

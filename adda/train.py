@@ -1,10 +1,10 @@
 """Train ADDA, or ADDA and then self-training: `python -m adda.train --source mnistm --target svhn --data hw3_data`.
 
-Adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017) in two stages: encoder and classifier learn the labelled
-source; then a target encoder, started from the source's, learns to make features that a discriminator takes for the source's,
-while source encoder and classifier stay as they are. `--method adda+st` goes on from there: a teacher, the average of its
-student, names the classes of target images, and the student learns those that the teacher is sure of on strongly varied views.
-No label of the target is read here or in anything called from here.
+Adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017) has two stages. Encoder and classifier learn the
+labelled source. Then a target encoder, started from the source's, learns to make features that a discriminator takes for
+the source's, while source encoder and classifier stay as they are. `--method adda+st` adds self-training: a teacher, the
+average of its student, names the classes of target images, and the student learns those of which the teacher is confident,
+on strongly augmented images. No label of the target is read here or in anything called from here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from common.device import autocast
 from common.domains import Data
 from common.ema import EMA, estimate_statistics
 from common.files import make_folder
-from common.losses import class_loss, imbalance
+from common.losses import class_loss, domain_accuracy, domain_loss, imbalance
 from common.processes import parallel, share
 from common.runs import Run
 from common.schedules import annealed, ramp, warm_cosine
@@ -121,7 +121,7 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
             source_features, target_features = source.features(source_images), target.features(target_images)
         with autocast(device, precision):
             d_source, d_target = domain_logits(discriminator, source, source_features, target_features, options.joint)
-            discriminator_loss = losses.discriminator_loss(d_source, d_target)
+            discriminator_loss = domain_loss(d_source, d_target)
         discriminator_optimiser.zero_grad()
         discriminator_loss.backward()
         discriminator_optimiser.step()
@@ -144,7 +144,7 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
         if run.log_due(step):
             run.log(step + 1, 2 * len(index), {
                 "discriminator loss": discriminator_loss.item(), "encoder loss": encoder_loss.item(),
-                "domain": 100 * losses.domain_accuracy(d_source, d_target).item()})
+                "domain": 100 * domain_accuracy(d_source, d_target).item()})
     return Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:10_000]), options))
 
 
@@ -187,9 +187,9 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
         with autocast(device, precision):
             source_logits = student(share(source_view(data.images[index], options, draws)))
             target_logits = student(share(target_view(images, options, draws)))
-            sure = losses.confident(teacher_logits, source_logits, options.threshold)
+            mask = losses.confidence_mask(teacher_logits, source_logits, options.threshold)
             source_loss = class_loss(source_logits, share(data.labels[index]))
-            target_loss = losses.self_training_loss(target_logits, teacher_logits, sure)
+            target_loss = losses.self_training_loss(target_logits, teacher_logits, mask)
             # its guess, that the target's classes are equally frequent, gives way to the classes that the teacher names
             balance = options.balance * (1 - target_weight if options.fade else 1)
             loss = source_loss + target_weight * target_loss + balance * imbalance(target_logits)
@@ -203,11 +203,11 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
         checkpoint = done % CHECKPOINT_EVERY == 0 or done == options.self_training_steps
         if run.log_due(step) or checkpoint:
             metrics = {"class loss": source_loss.item(), "target loss": target_loss.item(),
-                       "sure": 100 * sure.float().mean().item()}
+                       "mask": 100 * mask.float().mean().item()}
             if checkpoint:
                 metrics |= keep_checkpoint(teacher.network, options, data, run, done)
             run.log(step + 1, len(index) + len(images), metrics)
-            if checkpoint and (warning := losses.locked_in(metrics, done / options.self_training_steps)):
+            if checkpoint and (warning := losses.collapse_warning(metrics, done / options.self_training_steps)):
                 run.say(f"warning: {warning}")
     return both_domains(teacher.network, options, data, 10_000)
 

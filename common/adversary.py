@@ -42,13 +42,13 @@ class Game:
     anneal: bool = option(False, "learning rate and gamma fall along half a cosine, to a quarter and to a tenth")
     deviation: float = option(0.02, "standard deviation of the convolutions' first weights", above=0, most=10)
     flip: bool = option(True, "mirror half of the faces")
-    disturb: bool = option(False, "augment what the discriminator sees, real and generated alike")
+    diffaugment: bool = option(False, "augment what the discriminator sees, real and generated alike")
     ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights", least=0, below=1)
     seed: int = seed_option()
 
 
 # the original's: the same losses, nothing varied, nothing averaged (report, sections 3 and 4)
-REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": False, "disturb": False, "ema": 0.0}
+REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": False, "diffaugment": False, "ema": 0.0}
 
 
 def may_grow(game: Game) -> bool:
@@ -107,14 +107,14 @@ def gradient_penalty(discriminate: Callable[[Tensor], Tensor], faces: Tensor) ->
     return gradient.square().sum((1, 2, 3)).mean()
 
 
-def certainty(d_real: Tensor, d_fake: Tensor) -> tuple[float, float]:
+def discriminator_probabilities(d_real: Tensor, d_fake: Tensor) -> tuple[float, float]:
     """D(x) and D(G(z)) as probabilities about the mean of all logits, since a loss of differences leaves their level open; 0.5 and
     0.5 where the discriminator knows nothing."""
     level = 0.5 * (d_real.float().mean() + d_fake.float().mean())
     return torch.sigmoid(d_real.float() - level).mean().item(), torch.sigmoid(d_fake.float() - level).mean().item()
 
 
-def won(real: float, fake: float) -> str | None:
+def collapse_warning(real: float, fake: float) -> str | None:
     """What to say when D(x) and D(G(z)) leave nothing for the generator to learn from."""
     if real > 0.95 and fake < 0.05:
         return f"the discriminator has won (D(x) {real:.3f}, D(G(z)) {fake:.3f}): the generator's gradient is nearly gone"

@@ -160,17 +160,18 @@ def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> T
     return torch.where(inside & chance(images, p, generator), 0.5, images)
 
 
-def strong(images: Tensor, zoom: tuple[float, float], stretch: tuple[float, float], beside: float, thickness: float,
-           clutter: float, invert: bool, generator: torch.Generator) -> Tensor:
-    """The whole chain. By these the directions differ: the ranges of enlargement and of width against height, and the shares of
-    images that get neighbours, thicker or thinner strokes, and clutter. `invert`: whether colours are inverted."""
-    if beside:
-        images = neighbours(images, beside, generator)
-    if thickness:
-        images = stroke(images, thickness, generator)
+def strong(images: Tensor, generator: torch.Generator, *, zoom: tuple[float, float], invert: bool,
+           stretch: tuple[float, float] = (-0.1, 0.1), neighbour_share: float = 0, stroke_share: float = 0,
+           texture_share: float = 0) -> Tensor:
+    """The whole chain. The directions differ in these: the ranges of zoom and of width against height, whether colours are
+    inverted, and the shares of images that get neighbours, thicker or thinner strokes, and a texture."""
+    if neighbour_share:
+        images = neighbours(images, neighbour_share, generator)
+    if stroke_share:
+        images = stroke(images, stroke_share, generator)
     images = affine(images, 15, zoom, 0.2, 3, generator, stretch)
-    if clutter:
-        images = texture(images, clutter, generator)
+    if texture_share:
+        images = texture(images, texture_share, generator)
     images = blur(recolour(images, invert, generator), 0.3, generator)
     return cutout(noise(images, 0.3, generator), 8, 0.5, generator)
 

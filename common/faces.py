@@ -59,7 +59,7 @@ def flip(faces: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(chance(faces, 0.5, generator), faces.flip(3), faces)
 
 
-def disturb(faces: Tensor, generator: torch.Generator) -> Tensor:
+def diffaugment(faces: Tensor, generator: torch.Generator) -> Tensor:
     """Differentiable augmentation of what the discriminator sees, real and generated alike, so that it cannot learn the training
     set by heart (Zhao et al. 2020): brightness, saturation, contrast; translation by up to an eighth; a grey square of half the
     width."""

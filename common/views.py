@@ -14,7 +14,7 @@ from common.streams import stream
 
 
 @dataclass(frozen=True)
-class Views:
+class Augmentation:
     """Options of a training between the domains; the defaults vary drawn digits towards photographed ones (MNIST-M → SVHN)."""
 
     augment: str = option("strong", "of source and target images alike", ("none", "mild", "strong"))
@@ -23,7 +23,7 @@ class Views:
     source_stretch: tuple[float, float] = option(
         (-0.1, 0.1), "half the logarithm of what their width over height is multiplied by", least=-1, most=1)
     target_zoom: tuple[float, float] = option((0.8, 1.2), "about the target's own size", above=0.1, most=10)
-    beside: float = option(
+    neighbours: float = option(
         0.6, "share of source images with other digits at their sides, as photographs have them", least=0, most=1)
     thickness: float = option(0.5, "share of images with thicker or thinner strokes", least=0, most=1)
     clutter: float = option(
@@ -32,7 +32,7 @@ class Views:
 
 
 # the changes for SVHN → MNIST-M: photographed digits get smaller, and lie on textures instead of plain walls
-TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "beside": 0.0, "thickness": 0.0, "clutter": 0.5}
+TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "neighbours": 0.0, "thickness": 0.0, "clutter": 0.5}
 
 
 def plain(images: Tensor) -> Tensor:
@@ -40,22 +40,24 @@ def plain(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
-def source_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+def source_view(images: Tensor, views: Augmentation, generator: torch.Generator) -> Tensor:
     """Labelled images (N, 3, 28, 28) uint8 → float in [0, 1], varied towards what the other domain looks like."""
     if views.augment == "strong":
-        return augment.strong(plain(images), views.source_zoom, views.source_stretch, views.beside, views.thickness, views.clutter,
-                              views.invert, generator)
+        return augment.strong(plain(images), generator, zoom=views.source_zoom, stretch=views.source_stretch,
+                              neighbour_share=views.neighbours, stroke_share=views.thickness,
+                              texture_share=views.clutter, invert=views.invert)
     return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
 
 
-def target_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
+def target_view(images: Tensor, views: Augmentation, generator: torch.Generator) -> Tensor:
     """Unlabelled images likewise; neighbours and clutter they have already."""
     if views.augment == "strong":
-        return augment.strong(plain(images), views.target_zoom, (-0.1, 0.1), 0, views.thickness, 0, views.invert, generator)
+        return augment.strong(plain(images), generator, zoom=views.target_zoom, stroke_share=views.thickness,
+                              invert=views.invert)
     return augment.mild(plain(images), generator) if views.augment == "mild" else plain(images)
 
 
-def source_views(images: Tensor, views: Views, seed: int) -> list[Tensor]:
+def source_views(images: Tensor, views: Augmentation, seed: int) -> list[Tensor]:
     """Batches of labelled images, varied as in training, the same at every call."""
     generator = stream(seed, "views for statistics")
     return [source_view(part, views, generator) for part in images.split(500)]

@@ -1,5 +1,6 @@
 """The losses of domain-adversarial training, named and numbered as in Ganin et al., JMLR 2016 (17), "Domain-Adversarial
-Training of Neural Networks". Logits go in; each function returns a scalar. (L_y is `class_loss` of common.losses.)"""
+Training of Neural Networks". Logits go in; each function returns a scalar. L_y is
+`class_loss` of common.losses and L_d `domain_loss`: half of the sum in equation 18, so that λ of 1 there is 2 here."""
 
 from __future__ import annotations
 
@@ -7,7 +8,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -33,20 +33,8 @@ def reversal_schedule(progress: float) -> float:
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
-def domain_loss(source: Tensor, target: Tensor) -> Tensor:
-    """L_d: cross-entropy of domain logits (N, 2) and (M, 2) with "source" = 0 and "target" = 1, each domain weighing half (half of
-    the sum in equation 18, so that λ of 1 there is 2 here). It is ln 2 = 0.693 where the features do not tell the domains apart."""
-    return 0.5 * (F.cross_entropy(source.float(), source.new_zeros(len(source), dtype=torch.long))
-                  + F.cross_entropy(target.float(), target.new_ones(len(target), dtype=torch.long)))
-
-
 def entropy(logits: Tensor) -> Tensor:
     """Mean entropy (nats) of the predictions (N, 10): low where no decision boundary runs through the images (Shu et al. 2018,
     equation 5; Grandvalet & Bengio 2004). No label is involved."""
     logs = logits.float().log_softmax(1)
     return -(logs.exp() * logs).sum(1).mean()
-
-
-def domain_accuracy(source: Tensor, target: Tensor) -> Tensor:
-    """Share of images whose domain the domain classifier names, each domain weighing half; 0.5 is chance."""
-    return 0.5 * ((source.argmax(1) == 0).float().mean() + (target.argmax(1) == 1).float().mean())

@@ -8,14 +8,14 @@ import dataclasses
 from common.cli import InputError
 from common.domains import DOMAINS, pair
 from common.options import flags, option, options_from, seed_option
-from common.views import TOWARDS_MNISTM, Views
+from common.views import TOWARDS_MNISTM, Augmentation
 
 METHODS = ("source-only", "dann", "target-only")
 PRESETS = ("default", "report")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(Views):
+class Options(Augmentation):
     """The released runs, MNIST-M → SVHN; `preset` knows where the other direction and the other methods differ."""
 
     method: str = option("dann", "what to train", METHODS)

@@ -21,7 +21,7 @@ from common.device import autocast
 from common.domains import Data
 from common.ema import EMA, estimate_statistics
 from common.files import make_folder
-from common.losses import class_loss, imbalance
+from common.losses import class_loss, domain_accuracy, domain_loss, imbalance
 from common.processes import own, parallel, share
 from common.runs import Run
 from common.schedules import ramp, warm_cosine
@@ -72,8 +72,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
                 target_logits = model.classifier(target_features)
                 d_source = model.domain_logits(features, logits, strength)
                 d_target = model.domain_logits(target_features, target_logits, strength)
-                domain_loss = losses.domain_loss(d_source, d_target)
-                loss = source_loss + domain_loss
+                adversarial_loss = domain_loss(d_source, d_target)
+                loss = source_loss + adversarial_loss
                 if options.entropy:
                     loss = loss + options.entropy * ramp(progress) * losses.entropy(target_logits)
                 if options.balance:
@@ -89,8 +89,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
         if run.log_due(step):
             metrics = {"class loss": source_loss.item(), **held_out_accuracy(averaged.network, data, options, device, precision)}
             if options.method == "dann":
-                metrics |= {"domain loss": domain_loss.item(), "λ": strength,
-                            "domain": 100 * losses.domain_accuracy(d_source, d_target).item()}
+                metrics |= {"domain loss": adversarial_loss.item(), "λ": strength,
+                            "domain": 100 * domain_accuracy(d_source, d_target).item()}
             run.log(step + 1, len(index) * (2 if options.method == "dann" else 1), metrics)
     return final_network(averaged.network, data, options)
 

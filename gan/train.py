@@ -15,20 +15,20 @@ from torch import Tensor
 from common import training
 from common.adversary import (
     adam,
-    certainty,
+    collapse_warning,
     discriminator_loss,
+    discriminator_probabilities,
     generator_loss,
     gradient_penalty,
     may_grow,
     penalty_weight,
     set_rates,
-    won,
 )
 from common.batches import Shuffled
 from common.cli import run_main
 from common.device import autocast, place
 from common.ema import EMA, estimate_statistics
-from common.faces import disturb, flip, read_faces, to_faces, to_images
+from common.faces import diffaugment, flip, read_faces, to_faces, to_images
 from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
 from common.processes import parallel, share
@@ -58,8 +58,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     for step in run.steps(parts):
         draws = stream(options.seed, "noise and views", step)
 
-        def seen(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
-            return disturb(faces, draws) if options.disturb else faces
+        def augmented(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
+            return diffaugment(faces, draws) if options.diffaugment else faces
 
         index = batches(step)
         real = to_faces(faces[index])
@@ -69,12 +69,12 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         # D: real and generated faces in batches of their own, or BatchNorm would give them away
         with autocast(device, precision):
             fake = generator(z)
-            d_real, d_fake = discriminator(seen(real)), discriminator(seen(fake.detach().float()))
+            d_real, d_fake = discriminator(augmented(real)), discriminator(augmented(fake.detach().float()))
             d_loss = discriminator_loss(d_real, d_fake, options.loss)
         total = d_loss
         if options.gamma and step % options.penalty_every == 0:
             gamma = penalty_weight(options, step / run.total_steps)
-            total = d_loss + gamma / 2 * sum(gradient_penalty(discriminator, seen(x)) for x in (real, fake.detach().float()))
+            total = d_loss + gamma / 2 * sum(gradient_penalty(discriminator, augmented(x)) for x in (real, fake.detach().float()))
         set_rates(options, step / run.total_steps, g_optimiser, d_optimiser)
         d_optimiser.zero_grad()
         total.backward()
@@ -83,8 +83,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         # G, against the D that has just learned
         discriminator.requires_grad_(False)
         with autocast(device, precision):
-            d_real = discriminator(seen(real)) if options.loss == "relativistic" else d_real.detach()
-            d_fake = discriminator(seen(fake.float()))
+            d_real = discriminator(augmented(real)) if options.loss == "relativistic" else d_real.detach()
+            d_fake = discriminator(augmented(fake.float()))
             g_loss = generator_loss(d_real, d_fake, options.loss)
         g_optimiser.zero_grad()
         g_loss.backward()
@@ -93,10 +93,10 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         averaged.update(generator, step)
 
         if run.log_due(step):
-            p_real, p_fake = certainty(d_real, d_fake)
+            p_real, p_fake = discriminator_probabilities(d_real, d_fake)
             run.log(step + 1, len(index), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real,
                                            "D(G(z))": p_fake})
-            if warning := won(p_real, p_fake):
+            if warning := collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
             run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)

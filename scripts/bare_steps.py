@@ -16,7 +16,7 @@ import gan.options
 from adda.models import Classifier
 from common.adversary import adam, discriminator_loss, generator_loss
 from common.device import autocast
-from common.losses import class_loss
+from common.losses import class_loss, domain_loss
 from dann import losses
 from dann.models import build
 from dann.options import Options
@@ -33,7 +33,7 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
         with autocast(device, precision if fast else "fp32"):
             features, others = model.features(source), model.features(target)
             logits, other_logits = model.classifier(features), model.classifier(others)
-            domain = losses.domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
+            domain = domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
             loss = class_loss(logits, labels) + domain + losses.entropy(other_logits)
         optimiser.zero_grad()
         loss.backward()
@@ -52,8 +52,8 @@ def self_training_step(network: Classifier, options: adda.options.Options, devic
             teacher_logits = teacher(target)
         with autocast(device, precision):
             source_logits, target_logits = student(source), student(target)
-            sure = adda.losses.confident(teacher_logits, source_logits, options.threshold)
-            loss = class_loss(source_logits, labels) + adda.losses.self_training_loss(target_logits, teacher_logits, sure)
+            mask = adda.losses.confidence_mask(teacher_logits, source_logits, options.threshold)
+            loss = class_loss(source_logits, labels) + adda.losses.self_training_loss(target_logits, teacher_logits, mask)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

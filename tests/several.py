@@ -14,7 +14,7 @@ from common import processes, training
 from common.cli import run_main
 from common.runs import Run
 
-FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2", "--disturb"]
+FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2", "--diffaugment"]
 PENALISED = ["--network", "default", "--gamma", "0.1", "--penalty-every", "1"]
 DIGITS = ["--batch", "16", "--width", "4", "--held-out", "20"]
 STAGES = ["--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]

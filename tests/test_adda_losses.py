@@ -8,37 +8,38 @@ from torch import nn
 
 from adda import losses
 from adda.models import build
+from common.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 
 SAYS_SOURCE, SAYS_TARGET = torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 20.0]])
 
 
 def test_encoders_labels_are_the_discriminators_inverted():
     """What the discriminator wants of a target image is what costs the encoder, and the reverse."""
-    assert losses.discriminator_loss(SAYS_SOURCE, SAYS_TARGET) < 1e-3 < 10 < losses.encoder_loss(SAYS_TARGET)
-    assert losses.encoder_loss(SAYS_SOURCE) < 1e-3 < 9 < losses.discriminator_loss(SAYS_TARGET, SAYS_SOURCE)
+    assert domain_loss(SAYS_SOURCE, SAYS_TARGET) < 1e-3 < 10 < losses.encoder_loss(SAYS_TARGET)
+    assert losses.encoder_loss(SAYS_SOURCE) < 1e-3 < 9 < domain_loss(SAYS_TARGET, SAYS_SOURCE)
     logits = torch.zeros(3, 2, requires_grad=True)
     losses.encoder_loss(logits).backward()
-    assert (logits.grad[:, losses.SOURCE] < 0).all() and (logits.grad[:, losses.TARGET] > 0).all()
+    assert (logits.grad[:, SOURCE] < 0).all() and (logits.grad[:, TARGET] > 0).all()
 
 
 def test_discriminator_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
-    assert losses.discriminator_loss(torch.zeros(3, 2), torch.zeros(50, 2)) == pytest.approx(math.log(2))
+    assert domain_loss(torch.zeros(3, 2), torch.zeros(50, 2)) == pytest.approx(math.log(2))
     wrong = torch.tensor([[0.0, 4.0]])
-    one, many = (losses.discriminator_loss(wrong, SAYS_TARGET.repeat(n, 1)) for n in (1, 9))
+    one, many = (domain_loss(wrong, SAYS_TARGET.repeat(n, 1)) for n in (1, 9))
     assert one == pytest.approx(float(many))
 
 
 def test_domain_accuracy_knows_its_labels():
-    assert losses.domain_accuracy(SAYS_SOURCE, SAYS_TARGET.repeat(4, 1)) == 1
-    assert losses.domain_accuracy(SAYS_TARGET, SAYS_SOURCE) == 0
+    assert domain_accuracy(SAYS_SOURCE, SAYS_TARGET.repeat(4, 1)) == 1
+    assert domain_accuracy(SAYS_TARGET, SAYS_SOURCE) == 0
 
 
 def test_sure_images_are_those_above_a_share_of_the_sources_confidence():
     teacher = torch.log(torch.tensor([[0.55, 0.45], [0.70, 0.30], [0.95, 0.05]]))
     source = torch.log(torch.tensor([[0.8, 0.2], [0.2, 0.8]]))  # mean confidence 0.8
-    assert losses.confident(teacher, source, 0.75).tolist() == [False, True, True]
-    assert losses.confident(teacher, source, 0.9).tolist() == [False, False, True]
-    assert losses.confident(teacher, source - 5, 0.9).tolist() == [False, False, True]  # logits, not probabilities
+    assert losses.confidence_mask(teacher, source, 0.75).tolist() == [False, True, True]
+    assert losses.confidence_mask(teacher, source, 0.9).tolist() == [False, False, True]
+    assert losses.confidence_mask(teacher, source - 5, 0.9).tolist() == [False, False, True]  # logits, not probabilities
 
 
 def test_self_training_learns_the_teachers_classes_of_sure_images_alone():
@@ -61,8 +62,8 @@ def test_monitors_tell_sure_diverse_and_collapsed_predictions_apart():
     assert collapsed["confident"] == 1 and collapsed["class entropy"] < 0.01 and collapsed["nuclear norm"] < 0.4
     unsure = losses.monitors(torch.zeros(50, 10), 0.9)
     assert unsure["confident"] == 0 and unsure["nuclear norm"] < 0.4
-    assert losses.locked_in(good, 1.0) is None and losses.locked_in(unsure, 0.2) is None
-    assert "of 10 classes" in losses.locked_in(collapsed, 0.2) and "confident" in losses.locked_in(unsure, 0.5)
+    assert losses.collapse_warning(good, 1.0) is None and losses.collapse_warning(unsure, 0.2) is None
+    assert "of 10 classes" in losses.collapse_warning(collapsed, 0.2) and "confident" in losses.collapse_warning(unsure, 0.5)
 
 
 def test_report_networks_are_the_reports():

@@ -26,6 +26,7 @@ from common.classify import accuracy
 from common.datasets import read_split
 from common.domains import Data
 from common.ema import EMA
+from common.losses import domain_accuracy, domain_loss
 from common.networks import Centre
 from common.streams import stream
 from common.views import source_view, target_view
@@ -212,8 +213,8 @@ def adversaries_of_two_gaussians(in_its_own_step, in_the_encoders):
     for _ in range(300):
         source, target = torch.randn(64, 8), torch.randn(64, 8)
         d_source, d_target = method.domain_logits(d, identity, source, (target + moved).detach(), in_its_own_step)
-        right.append(losses.domain_accuracy(d_source, d_target).item())
-        for part, loss in ((d_optimiser, losses.discriminator_loss(d_source, d_target)), (optimiser, None)):
+        right.append(domain_accuracy(d_source, d_target).item())
+        for part, loss in ((d_optimiser, domain_loss(d_source, d_target)), (optimiser, None)):
             if loss is None:
                 loss = losses.encoder_loss(method.domain_logits(d, identity, source, target + moved, in_the_encoders)[1])
             part.zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.losses import class_loss, imbalance
+from common.losses import class_loss, domain_accuracy, domain_loss, imbalance
 from common.schedules import ramp
 from dann import losses
 from dann.models import build
@@ -29,7 +29,7 @@ def test_reversal_leaves_the_domain_heads_own_gradient_alone():
     for strength in (0.0, 0.1, 1.0):
         head.zero_grad()
         out = head(losses.reverse_gradient(features, strength))
-        losses.domain_loss(out[:3], out[3:]).backward()
+        domain_loss(out[:3], out[3:]).backward()
         gradients.append(head.weight.grad.clone())
     assert gradients[0].abs().sum() > 0
     assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
@@ -46,15 +46,15 @@ def test_perfect_logits_give_no_loss():
     labels = torch.arange(10)
     assert class_loss(20.0 * torch.eye(10), labels) < 1e-3
     sure = torch.tensor([[20.0, 0.0]])
-    assert losses.domain_loss(sure, sure.flip(1)) < 1e-3
+    assert domain_loss(sure, sure.flip(1)) < 1e-3
 
 
 def test_domain_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
     unsure = torch.zeros(3, 2)
-    assert losses.domain_loss(unsure, torch.zeros(50, 2)) == pytest.approx(math.log(2))
+    assert domain_loss(unsure, torch.zeros(50, 2)) == pytest.approx(math.log(2))
     wrong, sure = torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 20.0]])
-    one = losses.domain_loss(wrong, sure)
-    many = losses.domain_loss(wrong, sure.repeat(9, 1))
+    one = domain_loss(wrong, sure)
+    many = domain_loss(wrong, sure.repeat(9, 1))
     assert one == pytest.approx(float(many))
 
 
@@ -82,8 +82,8 @@ def test_conditional_domain_classifier_sees_classes_but_does_not_train_the_class
 
 def test_domain_accuracy_knows_its_labels():
     source, target = torch.tensor([[3.0, 0.0]] * 4), torch.tensor([[0.0, 3.0]] * 2)
-    assert losses.domain_accuracy(source, target) == 1
-    assert losses.domain_accuracy(target, source) == 0
+    assert domain_accuracy(source, target) == 1
+    assert domain_accuracy(target, source) == 0
 
 
 @pytest.mark.parametrize("name", ["report", "default"])
@@ -108,7 +108,7 @@ def test_target_batch_changes_the_feature_gradient_and_not_the_classifiers(name)
     def gradients(target):
         network.zero_grad()
         features, others = network.features(source), network.features(target)
-        domain = losses.domain_loss(network.domain_logits(features, network.classifier(features), 1.0),
+        domain = domain_loss(network.domain_logits(features, network.classifier(features), 1.0),
                                     network.domain_logits(others, network.classifier(others), 1.0))
         (class_loss(network.classifier(features), labels) + domain).backward()
         return [torch.cat([p.grad.flatten() for p in part.parameters()]).clone()

@@ -27,7 +27,7 @@ import gan.train
 from common import adversary, runs, synthetic
 from common.batches import Balanced, Shuffled
 from common.cli import InputError
-from common.faces import disturb, read_faces, to_images
+from common.faces import diffaugment, read_faces, to_images
 from common.streams import key, stream
 from common.weights import load_tensors, save_weights
 
@@ -103,7 +103,7 @@ def test_losses_of_the_game():
     assert torch.isclose(adversary.discriminator_loss(real, fake, "relativistic"), -(real - fake).sigmoid().log().mean())
     assert torch.isclose(adversary.generator_loss(real, fake, "relativistic"), -(fake - real).sigmoid().log().mean())
     assert adversary.discriminator_loss(torch.full((4,), 30.0), torch.full((4,), -30.0), "bce") < 1e-3  # no double sigmoid
-    assert adversary.won(0.96, 0.02) and adversary.won(0.7, 0.3) is None
+    assert adversary.collapse_warning(0.96, 0.02) and adversary.collapse_warning(0.7, 0.3) is None
 
 
 # The steps by hand: equations of the papers, plain PyTorch, every layout and precision as it comes.
@@ -142,7 +142,7 @@ def class_by_hand(logits, c):
     return -torch.where(c == 1, p.log(), (1 - p).log()).mean()
 
 
-def certainty_by_hand(real, fake):
+def probabilities_by_hand(real, fake):
     middle = (real.mean() + fake.mean()) / 2
     return {"D(x)": torch.sigmoid(real - middle).mean().item(), "D(G(z))": torch.sigmoid(fake - middle).mean().item()}
 
@@ -170,7 +170,7 @@ class Hand:
         if self.options.flip:
             mirrored = torch.rand(len(real), generator=draws) < 0.5
             real = torch.stack([face.flip(2) if m else face for face, m in zip(real, mirrored, strict=True)])
-        return real, draws, (lambda faces: disturb(faces, draws)) if self.options.disturb else (lambda faces: faces)
+        return real, draws, (lambda faces: diffaugment(faces, draws)) if self.options.diffaugment else (lambda faces: faces)
 
     def rate(self, progress):
         for optimiser in (self.g_adam, self.d_adam):
@@ -212,7 +212,7 @@ def gan_by_hand(options, faces, steps):
         g_loss = generator_by_hand(options, d_real, d_fake)
         hand.learn(g_loss, hand.g, hand.g_adam)
         hand.average(step)
-        hand.records.append({"D loss": d_loss.item(), "G loss": g_loss.item(), **certainty_by_hand(d_real, d_fake)})
+        hand.records.append({"D loss": d_loss.item(), "G loss": g_loss.item(), **probabilities_by_hand(d_real, d_fake)})
     return hand
 
 
@@ -250,7 +250,7 @@ def acgan_by_hand(options, faces, steps):
         if options.pair_weight:
             total = total + options.pair_weight * (fake[:half] - fake[half:]).abs().mean()
             if attributes.shape[1] > 1:
-                total = total + options.apart_weight * (named_fake[:half, 1:] - named_fake[half:, 1:]).abs().mean()
+                total = total + options.keep_weight * (named_fake[:half, 1:] - named_fake[half:, 1:]).abs().mean()
         hand.learn(total, hand.g, hand.g_adam)
         hand.average(step)
 
@@ -258,7 +258,7 @@ def acgan_by_hand(options, faces, steps):
             return 100 * ((logits > 0) == (c == 1)).float().mean().item()
 
         hand.records.append({
-            "D loss": d_loss.item(), "G loss": g_loss.item(), **certainty_by_hand(d_real, d_fake), "class": g_class.item(),
+            "D loss": d_loss.item(), "G loss": g_loss.item(), **probabilities_by_hand(d_real, d_fake), "class": g_class.item(),
             "named real": share(named_real[:, 0], attributes[index, 0]), "named fake": share(named_fake[:, 0], c)})
     return hand
 
@@ -272,12 +272,12 @@ def apart(ours, hand, first=None):
 
 PENALISED = {"network": "default", "loss": "relativistic", "gamma": 1.0, "anneal": True, "betas": (0.0, 0.99)}
 RECIPES = [
-    (gan, "default", {}), (gan, "report", {}), (gan, "default", {"loss": "relativistic", "disturb": True, "d_width": 2}),
+    (gan, "default", {}), (gan, "report", {}), (gan, "default", {"loss": "relativistic", "diffaugment": True, "d_width": 2}),
     (acgan, "default", {"class_weight": 0.7, "pair_weight": 0.3}), (acgan, "report", {}),
-    (acgan, "default", {"loss": "relativistic", "disturb": True, "d_width": 2, "apart": ""}),
-    (acgan, "report", {"balanced": True, "apart": "Male"}),
+    (acgan, "default", {"loss": "relativistic", "diffaugment": True, "d_width": 2, "keep": ""}),
+    (acgan, "report", {"balanced": True, "keep": "Male"}),
     (gan, "default", PENALISED), (gan, "default", {**PENALISED, "penalty_every": 1, "size": 32, "loss": "bce"}),
-    (acgan, "default", {**PENALISED, "apart": "Male,Blond_Hair"}), (acgan, "default", {**PENALISED, "pair_weight": 0, "size": 128})]
+    (acgan, "default", {**PENALISED, "keep": "Male,Blond_Hair"}), (acgan, "default", {**PENALISED, "pair_weight": 0, "size": 128})]
 
 
 @pytest.mark.parametrize(("package", "preset", "other"), RECIPES)
@@ -545,7 +545,7 @@ def test_pairs_differ_through_the_class_alone():
     z = acgan.models.noise(5, 1)
     both = acgan.train.pairs(generator, z, 1)
     with torch.no_grad():
-        without = to_images(generator.layers(torch.cat([z, torch.zeros(5, 1)], 1)[:, :, None, None]))
+        without = to_images(nn.Sequential(*generator.layers)(torch.cat([z, torch.zeros(5, 1)], 1)[:, :, None, None]))
     assert both.shape == (2, 5, 3, 64, 64) and torch.equal(both[1], without) and not torch.equal(both[0], both[1])
     stronger = acgan.train.pairs(generator, z, 3).float()
     assert (stronger[0] - stronger[1]).abs().mean() > 2 * (both[0].float() - both[1]).abs().mean()
@@ -558,9 +558,9 @@ def test_pairs_need_both_classes_equally_often():
     assert acgan.options.chosen(SimpleNamespace(preset="report", batch=7)).batch == 7
 
 
-def test_faces_are_disturbed_each_in_its_own_way_and_differentiably():
+def test_faces_are_augmented_each_in_its_own_way_and_differentiably():
     faces = torch.zeros(6, 3, 64, 64, requires_grad=True)
-    seen = disturb(faces, torch.Generator().manual_seed(0))
+    seen = diffaugment(faces, torch.Generator().manual_seed(0))
     seen.sum().backward()
     assert seen.shape == faces.shape and faces.grad.abs().sum() > 0
     assert len({round(image.sum().item(), 2) for image in seen}) == 6
