@@ -27,7 +27,8 @@ def seed_option() -> Any:
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """One --flag a field (--no-flag for booleans). Nothing is set unless given, so that a preset can stand behind it."""
+    """One --flag a field (--no-flag for booleans). Nothing is set unless given, so that a preset can stand behind it;
+    `show_defaults` says what that is."""
     group = parser.add_argument_group("options of the training")
     hints = get_type_hints(options)
     for field in dataclasses.fields(options):
@@ -39,8 +40,18 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
             settings |= {"type": get_args(kind)[0], "nargs": len(get_args(kind))}
         else:
             settings["type"] = kind
-        text = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
+        text = field.metadata["help"].replace("%", "%%")
         group.add_argument(flag(field.name), dest=field.name, help=text, **settings)
+
+
+def show_defaults(parser: argparse.ArgumentParser, options: Any) -> None:
+    """Put these values behind the lines that --help shows."""
+    values = dataclasses.asdict(options)
+    for action in parser._actions:
+        if action.dest in values:
+            value = values[action.dest]
+            text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            action.help = f"{action.help} (default: {text})" if text else action.help
 
 
 def check(options: Any, names: Mapping[str, str] | None = None) -> None:

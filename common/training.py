@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from common import processes, runs
 from common.cli import InputError, Parser
 from common.device import choose_device, choose_precision, describe
 from common.files import only_one
-from common.options import add_options, check, flag, from_json, options_from, replace
+from common.options import add_options, check, flag, from_json, options_from, replace, show_defaults
 from common.weights import save_weights, versions
 
 T = TypeVar("T")
@@ -55,6 +56,10 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
             may_grow: Callable[[T], bool] = lambda options: False) -> Setting:
     """Read the command line. The options are those of the run that --resume names, or those that `chosen` makes of the arguments;
     they are of their types and within their ranges. `may_grow`: whether a run with these options can be resumed for more epochs."""
+    if {"-h", "--help"} & {*sys.argv[1:]}:  # with the defaults that hold for what else the command line names
+        given = parser.parse_known_args([argument for argument in sys.argv[1:] if argument not in ("-h", "--help")])[0]
+        given.preset = getattr(given, "preset", None) or "default"
+        show_defaults(parser, chosen(given))
     args, program = parser.parse_args(), parser.prog.removeprefix("python -m ")
     before = None
     if args.resume:

@@ -90,7 +90,10 @@ def test_options_on_the_command_line_stand_over_the_preset():
     assert (options.lr, options.balanced, options.source_zoom, options.steps) == (0.5, False, (1.0, 2.0), 7)
     again = command_line.from_json(Options, json.loads(json.dumps({**vars(options), "unknown": 1})), Path("options.json"))
     assert again == options
-    assert "(default: 0.998)" in parser.format_help()
+    command_line.show_defaults(parser, options)
+    text = " ".join(parser.format_help().split())
+    assert "decay of the averaged weights that are evaluated; 0 evaluates the last weights (default: 0.998)" in text
+    assert "Adam's learning rate (default: 0.5)" in text and "(default: 1.0 2.0)" in text
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", -1), ("width", 1.5), ("width", "64"), ("width", 10**30), ("width", None),
@@ -104,6 +107,17 @@ def test_options_of_a_file_are_checked_like_those_of_the_command_line(name, valu
     with pytest.raises(InputError, match=name):
         command_line.from_json(Options, values, Path("card.json"))
     assert command_line.from_json(Options, values, Path("card.json"), needed=("steps",)) == Options()
+
+
+@pytest.mark.parametrize(("arguments", "value"), [
+    (("--source", "mnistm"), "0.0001"), (("--source", "svhn"), "0.0005"), (("--target", "mnistm", "--help"), "0.0005"),
+    (("--preset", "report"), "0.0002")])
+def test_help_shows_the_defaults_that_hold(arguments, value):
+    """For the direction and the recipe that the command line names; 0 and false too."""
+    said = " ".join(call("adda.train", *arguments, "--help").stdout.split())
+    assert f"small, or it forgets its classes (default: {value})" in said
+    assert "else each domain by itself. (To one without BatchNorm, as ours, it is the same.) (default: False)" in said
+    assert ("0 takes the last weights (default: 0.0)" in said) is ("report" in arguments)
 
 
 def test_help_of_every_program_is_printed(capsys):
