@@ -1,8 +1,9 @@
 """Pairs from a trained generator: `python -m acgan.generate --figure OUT_DIR` writes fig2_2.jpg.
 
-The figure shows the first 10 pairs of one seed, unpicked: the first row with the attribute, the second the same noise without it.
-`--pairs DIR --count 1000` writes single PNGs, DIR/with/00000.png and DIR/without/00000.png, which replace faces of the same names;
-folders with other images in them are refused.
+The figure shows the first 10 pairs of one seed, unpicked: the first row with the attribute, the second the same noise
+without it. `--strip FILE` shows what lies between in five steps. `--pairs DIR --count 1000` writes single PNGs,
+DIR/with/00000.png and DIR/without/00000.png, which replace faces of the same names; folders with other images in them are
+refused.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from acgan.models import Generator, noise
 from acgan.options import Options
-from acgan.train import pairs
+from acgan.train import pairs, told
 from common.cli import InputError, Parser, real, run_main, whole
 from common.device import choose_device
-from common.figures import MOST, PART, add_arguments, check_faces, figure_path, grid, save_faces, save_picture
+from common.figures import MOST, PART, add_arguments, check_faces, check_picture, figure_path, grid, save_faces, save_picture
 from common.weights import load_into, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "acgan-smiling.safetensors"
@@ -31,9 +33,16 @@ def load_generator(weights: Path, device: torch.device) -> tuple[Generator, floa
     return generator.eval().to(device), options.strength
 
 
+def strip(generator: Generator, z: Tensor, strength: float, steps: int = 5) -> Tensor:
+    """z (N, 100) → uint8 (steps·N, 3, H, W): all faces without the attribute, then with more and more of it."""
+    values = torch.linspace(0.5 - strength / 2, 0.5 + strength / 2, steps).tolist()
+    return torch.cat([told(generator, z, value) for value in values])
+
+
 def main() -> None:
     parser = Parser(prog="python -m acgan.generate", description=__doc__)
     what = add_arguments(parser, "fig2_2.jpg", WEIGHTS)
+    what.add_argument("--strip", type=Path, metavar="FILE", help="write 10 noise vectors, the attribute from none to whole")
     what.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs there, as PNG")
     parser.add_argument("--count", type=whole(1, MOST), help="pairs of --pairs (default: 1000)")
     parser.add_argument("--strength", type=real(least=-100, most=100),
@@ -44,6 +53,8 @@ def main() -> None:
         path = figure_path(args.figure, "fig2_2.jpg")
         if args.count:
             raise InputError("--count belongs to --pairs; the figure has 10 pairs")
+    elif args.strip:
+        check_picture(args.strip)
     else:
         for name in SIDES:
             check_faces(args.pairs / name, count)
@@ -52,6 +63,9 @@ def main() -> None:
     strength = strength if args.strength is None else args.strength
     if args.figure:
         save_picture(path, grid(pairs(generator, noise(10, args.seed), strength).flatten(0, 1), 10))
+        return
+    if args.strip:
+        save_picture(args.strip, grid(strip(generator, noise(10, args.seed), strength), 10))
         return
     for part, z in enumerate(noise(count, args.seed).split(PART)):
         for name, faces in zip(SIDES, pairs(generator, z, strength), strict=True):

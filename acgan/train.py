@@ -148,14 +148,15 @@ def final_network(averaged: Generator, count: int) -> Generator:
 def pairs(generator: Generator, z: Tensor, strength: float) -> Tensor:
     """z (N, 100) → uint8 (2, N, 3, 64, 64): the faces with the attribute, and the same noise without it. The classes' values stand
     `strength` apart about 0.5: 1 and 0, or further out, where a training that holds pairs together made the change small."""
-    device = next(generator.parameters()).device
+    return torch.stack([told(generator, z, 0.5 + strength / 2), told(generator, z, 0.5 - strength / 2)])
 
-    def faces(value: float) -> Tensor:
+
+def told(generator: Generator, z: Tensor, value: float) -> Tensor:
+    """z (N, 100) → uint8 (N, 3, H, W) on the CPU, the class being that value for all of them."""
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
         return torch.cat([to_images(generator(part.to(device), torch.full((len(part),), value, device=device))).cpu()
                           for part in z.split(50)])
-
-    with torch.inference_mode():
-        return torch.stack([faces(0.5 + strength / 2), faces(0.5 - strength / 2)])
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:

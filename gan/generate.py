@@ -1,8 +1,8 @@
 """Faces from a trained generator: `python -m gan.generate --figure OUT_DIR` writes fig1_2.jpg.
 
-The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--count 1000 --output DIR` writes single PNGs, which replace
-faces of the same names; a folder with other images in it is refused. `--interpolate strip.png` writes a walk between the first
-noise vectors of the seed (a .gif moves).
+The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--sheet FILE` writes the first 200 on one picture.
+`--count 1000 --output DIR` writes single PNGs, which replace faces of the same names; a folder with other images in it is
+refused. `--interpolate strip.png` writes a walk between the first noise vectors of the seed (a .gif moves).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from common.figures import (
     PART,
     add_arguments,
     check_faces,
+    check_picture,
     check_walk,
     figure_path,
     grid,
@@ -54,22 +55,28 @@ def main() -> None:
     parser = Parser(prog="python -m gan.generate", description=__doc__)
     what = add_arguments(parser, "fig1_2.jpg", WEIGHTS)
     what.add_argument("--output", type=Path, metavar="DIR", help="write --count single faces there, as PNG")
+    what.add_argument("--sheet", type=Path, metavar="FILE", help="write --count faces on one picture, 20 a row (default: 200)")
     what.add_argument("--interpolate", type=Path, metavar="FILE", help="write a walk of --count steps between noise vectors")
-    parser.add_argument("--count", type=whole(1, MOST), help="faces of --output, or steps of --interpolate (default: 1000)")
+    parser.add_argument("--count", type=whole(1, MOST),
+                        help="faces of --output (default: 1000) or --sheet, or steps of --interpolate (default: 1000)")
     args = parser.parse_args()
-    count = args.count or 1000
+    count = args.count or (200 if args.sheet else 1000)
     if args.figure:
         path = figure_path(args.figure, "fig1_2.jpg")
         if args.count:
-            raise InputError("--count belongs to --output and --interpolate; the figure has 32 faces")
+            raise InputError("--count belongs to --output, --sheet and --interpolate; the figure has 32 faces")
     elif args.output:
         check_faces(args.output, count)
+    elif args.sheet:
+        check_picture(args.sheet)
     else:
         check_walk(args.interpolate, count)
 
     generator = load_generator(args.weights, choose_device(args.device))
     if args.figure:
         save_picture(path, grid(generate(generator, noise(32, args.seed)), 8))
+    elif args.sheet:
+        save_picture(args.sheet, grid(generate(generator, noise(count, args.seed)), 20))
     elif args.output:
         for part, z in enumerate(noise(count, args.seed).split(PART)):
             save_faces(args.output, generate(generator, z), part * PART)

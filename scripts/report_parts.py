@@ -80,18 +80,25 @@ def parts(output: Path, run_folders: Path | None, data: Path, device: torch.devi
 
 
 def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> list[Part]:
-    """fig1_2.jpg and fig2_2.jpg, as the graders' scripts draw them, and the losses of both trainings."""
+    """fig1_2.jpg and fig2_2.jpg, as the graders' scripts draw them, what else is shown of both generators, and the losses of
+    both trainings."""
     dcgan = run_folders / "dcgan/weights.safetensors" if run_folders else gan.generate.WEIGHTS
     pairs = run_folders / "acgan/weights.safetensors" if run_folders else acgan.generate.WEIGHTS
 
     def draw_faces() -> None:
         generator = gan.generate.load_generator(dcgan, device)
-        figures.save_picture(output / "fig1_2.jpg", figures.grid(gan.generate.generate(generator, gan.models.noise(32, 0)), 8))
+        faces = gan.generate.generate(generator, gan.models.noise(200, 0))
+        figures.save_picture(output / "fig1_2.jpg", figures.grid(faces[:32], 8))
+        figures.save_picture(output / "sheet_dcgan.jpg", figures.grid(faces, 20))
+        walk = figures.walk(gan.models.noise(9, 0), 64)
+        figures.save_walk(output / "walk_dcgan.gif", gan.generate.generate(generator, walk))
 
     def draw_pairs() -> None:
         generator, strength = acgan.generate.load_generator(pairs, device)
         both = acgan.train.pairs(generator, acgan.models.noise(10, 0), strength)
         figures.save_picture(output / "fig2_2.jpg", figures.grid(both.flatten(0, 1), 10))
+        strip = acgan.generate.strip(generator, acgan.models.noise(10, 0), strength)
+        figures.save_picture(output / "strip_acgan.jpg", figures.grid(strip, 10))
 
     return [Part("faces-dcgan", draw_faces), Part("faces-acgan", draw_pairs),
             loss_part(output, "dcgan", dcgan, run_folders is not None), loss_part(output, "acgan", pairs, run_folders is not None)]

@@ -135,6 +135,22 @@ def test_walks(weights, tmp_path):
         check_walk(tmp_path / "long.jpg", 100_000)
 
 
+def test_a_sheet_and_a_strip(weights, tmp_path):
+    """The sheet begins as the figure does; the strip's last and first rows are the pairs of the figure."""
+    call("gan.generate", "--weights", weights["gan"], "--sheet", tmp_path / "sheet.png", "--count", 50, "--device", "cpu")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (3 * 66 + 2, 20 * 66 + 2, 3)
+    expected = np.asarray(grid(faces_of(weights, gan.models.noise(50, 0)), 20))
+    assert np.abs(sheet.astype(int) - expected).max() <= 1
+    call("acgan.generate", "--weights", weights["acgan"], "--strip", tmp_path / "strip.png", "--device", "cpu")
+    call("acgan.generate", "--weights", weights["acgan"], "--figure", tmp_path / "pairs.png", "--device", "cpu")
+    strip, pairs = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("strip.png", "pairs.png"))
+    assert strip.shape == (5 * 66 + 2, 10 * 66 + 2, 3)
+    assert np.abs(strip[4 * 66:] - pairs[:68]).max() <= 1 and np.abs(strip[:68] - pairs[66:]).max() <= 1
+    assert np.abs(strip[2 * 66:3 * 66] - strip[:66]).max() > 1
+    assert "does not end in" in call("acgan.generate", "--strip", tmp_path / "strip.gif", code=2).stderr
+
+
 NUMBERS = [("gan", "--output o --count -3"), ("gan", "--output o --count 0"), ("gan", "--output o --count 1.5"),
            ("gan", "--output o --count nan"), ("gan", "--output o --count 100001"), ("gan", "--output o --count 1" + 30 * "0"),
            ("gan", "--figure . --seed -1"), ("gan", "--figure . --seed 99999999999999999999"), ("gan", "--figure . --seed inf"),

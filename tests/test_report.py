@@ -332,14 +332,14 @@ def test_the_report_makes_itself(tmp_path, make, folder):
         synthetic.write_digits(data, domain, "test", 40, seed=0)
     arguments = ("--data", data, "--output", folder)
     make(*arguments, "--html")
-    for name in ("fig1_2.jpg", "fig2_2.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
+    for name in ("fig1_2.jpg", "fig2_2.jpg", "sheet_dcgan.jpg", "walk_dcgan.gif", "strip_acgan.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
                  "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "notebook.md", "results.json"):
         assert (folder / name).stat().st_size > 1000
     assert len((folder / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
     measured = json.loads((folder / "measured/dann-svhn-mnistm.json").read_text())
     assert measured["images"] == content_hash(read_images(data / "digits/mnistm/test")[0])
     page = (folder / "report.html").read_text()
-    assert page.count("data:image") == 20 and 'src="tsne' not in page
+    assert page.count("data:image") == 22 and 'src="tsne' not in page
 
     for path in folder.rglob("*.*"):
         path.unlink()
