@@ -332,7 +332,8 @@ def test_the_report_makes_itself(tmp_path, make, folder):
         synthetic.write_digits(data, domain, "test", 40, seed=0)
     arguments = ("--data", data, "--output", folder)
     make(*arguments, "--html")
-    for name in ("fig1_2.jpg", "fig2_2.jpg", "sheet_dcgan.jpg", "walk_dcgan.gif", "strip_acgan.jpg", "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
+    for name in ("fig1_2.jpg", "fig2_2.jpg", "sheet_dcgan.jpg", "walk_dcgan.gif", "strip_acgan.jpg",
+                 "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
                  "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "notebook.md", "results.json"):
         assert (folder / name).stat().st_size > 1000
     assert len((folder / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
