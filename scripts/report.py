@@ -1,7 +1,7 @@
 """Every figure and table of the report, from released weights: `python -m scripts.report --data hw3_data`.
 
 Writes into report/: the faces' figures, loss curves, t-SNE, confusion matrices, misread digits, prediction files,
-results.json with every number, and the pages report.md and notebook.md (`--html`: each as one self-contained file too). A
+results.json with every number, and the pages report.md and notebook.md (`--html`, `--pdf`: each as one self-contained file too). A
 part that cannot be made does not stop the others, and is named at the end. What is asked for is made: `scripts/results.sh`
 asks for what is older than its weights or its data. `--runs FOLDER` takes the networks of scripts/results.sh's run folders
 instead of the released ones (the tables of whole runs stay those of the cards). `--write` brings the tables and the numbers
@@ -14,7 +14,9 @@ The texts are scripts/report.md and scripts/notebook.md, where {a name in braces
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
+import logging
 import mimetypes
 import re
 from pathlib import Path
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="NAME", help="only the parts whose name begins so: faces, losses, tsne, "
                         "digits, text (the pages and results.json)")
     parser.add_argument("--html", action="store_true", help="report.html and notebook.html too, with their pictures")
+    parser.add_argument("--pdf", action="store_true", help="report.pdf and notebook.pdf too (needs WeasyPrint)")
     parser.add_argument("--write", action="store_true", help="bring README.md's numbers up to date, and stop")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
@@ -53,11 +56,13 @@ def main() -> None:
     wanted = [part for part in every if part.name.startswith(only)]
     if not wanted and not TEXT.startswith(only):
         raise InputError(f"no part begins with {only!r}; there are {', '.join([part.name for part in every] + [TEXT])}")
+    if args.pdf and importlib.util.find_spec("weasyprint") is None:
+        raise InputError("--pdf needs WeasyPrint: pip install weasyprint")
     make_folder(args.output)
     check_writable(args.output / "report.md")
     problems = build(wanted)
     if TEXT.startswith(only):
-        problems += write_report(args.output, args.html)
+        problems += write_report(args.output, args.html, args.pdf)
     if problems:
         raise InputError("; ".join(dict.fromkeys(problems)))
 
@@ -74,9 +79,9 @@ def build(wanted: list[Part]) -> list[str]:
     return problems
 
 
-def write_report(output: Path, html: bool) -> list[str]:
-    """results.json and report.md from what lies in the folder, and report.html where asked for; return a sentence for each file
-    that could not be read or written."""
+def write_report(output: Path, html: bool = False, pdf: bool = False) -> list[str]:
+    """results.json and the pages from what lies in the folder, as HTML and PDF too where asked for; return a sentence for each
+    file that could not be read or written."""
     results, problems = report_numbers.gather()
     results["measured"] = report_numbers.measured(output / "measured", problems)
     results["networks"] = architecture.networks()
@@ -89,6 +94,8 @@ def write_report(output: Path, html: bool) -> list[str]:
             write(output / f"{name}.md", text)
             if html:
                 write(output / f"{name}.html", page(text, output))
+            if pdf:
+                write(output / f"{name}.pdf", printed(page(text, output)))
         print(output / "report.md")
     except InputError as problem:
         return [*problems, str(problem)]
@@ -122,9 +129,20 @@ def page(text: str, folder: Path) -> str:
         return f'src="data:{mimetypes.guess_type(path)[0]};base64,{base64.b64encode(read_bytes(path)).decode()}"'
 
     body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(text, extensions=["tables", "toc"]))
-    style = "body{max-width:60em;margin:2em auto;font-family:sans-serif}td,th{padding:.2em .6em;border-bottom:1px solid #ccc;" \
-            "text-align:left}table{border-collapse:collapse;font-size:85%;margin:1em 0}img{max-width:100%}"
+    style = ("body{max-width:60em;margin:2em auto;font-family:sans-serif}td,th{padding:.2em .6em;"
+             "border-bottom:1px solid #ccc;text-align:left}table{border-collapse:collapse;font-size:85%;margin:1em 0}"
+             "img{max-width:100%}@page{size:A4;margin:16mm}@media print{body{font-size:9pt;margin:0}table{font-size:6.5pt}"
+             "td,th{padding:.15em .35em}code{overflow-wrap:anywhere}td img{max-width:75mm}h1,h2{break-after:avoid}"
+             "img,tr{break-inside:avoid}}")
     return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title><style>{style}</style>{body}</html>\n'
+
+
+def printed(html: str) -> bytes:
+    """A page as PDF, on A4."""
+    import weasyprint
+
+    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # pictures that are not published are left out
+    return weasyprint.HTML(string=html).write_pdf(presentational_hints=True)  # the widths of pictures
 
 
 def write_readme(path: Path) -> None:

@@ -2,6 +2,7 @@
 inputs is damaged."""
 
 import copy
+import importlib.util
 import json
 import random
 import re
@@ -176,6 +177,16 @@ def test_numbers_that_do_not_hold_are_nowhere(results):
     pages = README.read_text() + template("report") + template("notebook")
     assert not [path for path in dropped if re.sub(r"weights/|results/|\.json$", "", path) + "." in pages]
     assert "earlier MNIST-M" not in results["pilots"] and not any("on the earlier MNIST-M" in p for p in results["pilots"].values())
+
+
+def test_pages_are_printed(make, folder):
+    """Where WeasyPrint is installed: a PDF; else a sentence that says what to install, before any work."""
+    if importlib.util.find_spec("weasyprint") is None:
+        assert "pip install weasyprint" in make("--output", folder, "--only", "text", "--pdf", fails=True)[1]
+        assert not (folder / "report.md").exists()
+    else:
+        make("--output", folder, "--only", "text", "--pdf")
+        assert (folder / "report.pdf").read_bytes().startswith(b"%PDF") and (folder / "notebook.pdf").exists()
 
 
 def test_rows_without_a_number_say_so(results):
