@@ -15,18 +15,7 @@ from torch import Tensor
 from acgan.losses import class_accuracy, class_loss, pair_loss
 from acgan.models import NOISE, Discriminator, Generator, noise
 from acgan.options import PRESETS, Options, chosen, columns, command
-from common import training
-from common.adversary import (
-    adam,
-    collapse_warning,
-    discriminator_loss,
-    discriminator_probabilities,
-    generator_loss,
-    gradient_penalty,
-    may_grow,
-    penalty_weight,
-    set_rates,
-)
+from common import adversary, training
 from common.batches import Balanced, Shuffled
 from common.cli import run_main
 from common.device import autocast, place
@@ -51,7 +40,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     discriminator = place(Discriminator(options.d_width or options.width, attributes.shape[1], options.deviation, options.size,
                                         report), device)
     averaged = EMA(generator, options.ema)
-    g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
+    g_optimiser, d_optimiser = adversary.adam(generator, options), adversary.adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     run.restore(parts)
@@ -85,15 +74,14 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             fake = generator(z, c)
             d_real, named_real = discriminator(augmented(real))
             d_fake, named_fake = discriminator(augmented(fake.detach().float()))
-            d_loss, c_loss = discriminator_loss(d_real, d_fake, options.loss), class_loss(named_real, real_attributes)
+            d_loss, c_loss = adversary.discriminator_loss(d_real, d_fake, options.loss), class_loss(named_real, real_attributes)
             if options.class_on_fake:
                 c_loss = c_loss + class_loss(named_fake[:, 0], c)
-        total = d_loss + c_loss
+        total, progress = d_loss + c_loss, step / run.total_steps
         if options.gamma and step % options.penalty_every == 0:
-            gamma = penalty_weight(options, step / run.total_steps)
-            total = total + gamma / 2 * sum(gradient_penalty(lambda faces: discriminator(faces)[0], augmented(x))
-                                            for x in (real, fake.detach().float()))
-        set_rates(options, step / run.total_steps, g_optimiser, d_optimiser)
+            total = total + adversary.penalties(options, progress, lambda faces: discriminator(faces)[0], augmented(real),
+                                                augmented(fake.float()))
+        adversary.set_rates(options, progress, g_optimiser, d_optimiser)
         d_optimiser.zero_grad()
         total.backward()
         d_optimiser.step()
@@ -103,7 +91,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         with autocast(device, precision):
             d_real = discriminator(augmented(real))[0] if options.loss == "relativistic" else d_real.detach()
             d_fake, named_fake = discriminator(augmented(fake.float()))
-            g_loss, g_class = generator_loss(d_real, d_fake, options.loss), class_loss(named_fake[:, 0], c)
+            g_loss, g_class = adversary.generator_loss(d_real, d_fake, options.loss), class_loss(named_fake[:, 0], c)
         g_total = g_loss + options.class_weight * g_class
         if options.pair_weight:
             g_total = g_total + options.pair_weight * pair_loss(fake)
@@ -116,12 +104,12 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         averaged.update(generator, step)
 
         if run.log_due(step):
-            p_real, p_fake = discriminator_probabilities(d_real, d_fake)
+            p_real, p_fake = adversary.discriminator_probabilities(d_real, d_fake)
             run.log(step + 1, len(index), {
                 "D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real, "D(G(z))": p_fake, "class": g_class.item(),
                 "named real": 100 * class_accuracy(named_real[:, 0], real_attributes[:, 0]),
                 "named fake": 100 * class_accuracy(named_fake[:, 0], c)})
-            if warning := collapse_warning(p_real, p_fake):
+            if warning := adversary.collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % per_epoch == 0:
             run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
@@ -168,7 +156,7 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
 
 
 def main() -> None:
-    setting = training.setting(training.arguments("acgan.train", __doc__, Options, PRESETS), Options, chosen, may_grow)
+    setting = training.setting(training.arguments("acgan.train", __doc__, Options, PRESETS), Options, chosen, adversary.may_grow)
     options, device = setting.options, setting.device
     faces = read_faces(setting.args.data, "train", columns(options), options.size)
     if setting.args.dry_run:

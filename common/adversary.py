@@ -78,9 +78,11 @@ def set_rates(game: Game, progress: float, *optimisers: torch.optim.Optimizer) -
             group["lr"] = rate
 
 
-def penalty_weight(game: Game, progress: float) -> float:
-    """γ at that share of the training, times the steps for which the penalty counts."""
-    return game.penalty_every * (falling(game.gamma, 0.1, progress) if game.anneal else game.gamma)
+def penalties(game: Game, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """γ/2 (R1 + R2) at that share of the training, times the steps for which it counts."""
+    gamma = falling(game.gamma, 0.1, progress) if game.anneal else game.gamma
+    both = gradient_penalty(discriminate, real) + gradient_penalty(discriminate, fake)
+    return game.penalty_every * gamma / 2 * both
 
 
 def discriminator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:

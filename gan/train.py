@@ -12,18 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common import training
-from common.adversary import (
-    adam,
-    collapse_warning,
-    discriminator_loss,
-    discriminator_probabilities,
-    generator_loss,
-    gradient_penalty,
-    may_grow,
-    penalty_weight,
-    set_rates,
-)
+from common import adversary, training
 from common.batches import Shuffled
 from common.cli import run_main
 from common.device import autocast, place
@@ -48,7 +37,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     discriminator = place(Discriminator(options.d_width or options.width, options.deviation, options.size,
                                         options.network == "report"), device)
     averaged = EMA(generator, options.ema)
-    g_optimiser, d_optimiser = adam(generator, options), adam(discriminator, options)
+    g_optimiser, d_optimiser = adversary.adam(generator, options), adversary.adam(discriminator, options)
     parts = {"generator": generator, "discriminator": discriminator, "averaged": averaged.network,
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     run.restore(parts)
@@ -70,12 +59,11 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         with autocast(device, precision):
             fake = generator(z)
             d_real, d_fake = discriminator(augmented(real)), discriminator(augmented(fake.detach().float()))
-            d_loss = discriminator_loss(d_real, d_fake, options.loss)
-        total = d_loss
+            d_loss = adversary.discriminator_loss(d_real, d_fake, options.loss)
+        total, progress = d_loss, step / run.total_steps
         if options.gamma and step % options.penalty_every == 0:
-            gamma = penalty_weight(options, step / run.total_steps)
-            total = d_loss + gamma / 2 * sum(gradient_penalty(discriminator, augmented(x)) for x in (real, fake.detach().float()))
-        set_rates(options, step / run.total_steps, g_optimiser, d_optimiser)
+            total = total + adversary.penalties(options, progress, discriminator, augmented(real), augmented(fake.float()))
+        adversary.set_rates(options, progress, g_optimiser, d_optimiser)
         d_optimiser.zero_grad()
         total.backward()
         d_optimiser.step()
@@ -85,7 +73,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         with autocast(device, precision):
             d_real = discriminator(augmented(real)) if options.loss == "relativistic" else d_real.detach()
             d_fake = discriminator(augmented(fake.float()))
-            g_loss = generator_loss(d_real, d_fake, options.loss)
+            g_loss = adversary.generator_loss(d_real, d_fake, options.loss)
         g_optimiser.zero_grad()
         g_loss.backward()
         g_optimiser.step()
@@ -93,10 +81,10 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         averaged.update(generator, step)
 
         if run.log_due(step):
-            p_real, p_fake = discriminator_probabilities(d_real, d_fake)
+            p_real, p_fake = adversary.discriminator_probabilities(d_real, d_fake)
             run.log(step + 1, len(index), {"D loss": d_loss.item(), "G loss": g_loss.item(), "D(x)": p_real,
                                            "D(G(z))": p_fake})
-            if warning := collapse_warning(p_real, p_fake):
+            if warning := adversary.collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
             run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
@@ -119,7 +107,7 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
 
 
 def main() -> None:
-    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen, may_grow)
+    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen, adversary.may_grow)
     options, device = setting.options, setting.device
     faces = read_faces(setting.args.data, "train", size=options.size)
     if setting.args.dry_run:
