@@ -1,6 +1,7 @@
 """What has to be proved on a GPU; skipped where there is none. `bash scripts/gpu_check.sh` runs these tests, and then measures."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -42,6 +43,7 @@ def root(tmp_path_factory):
 
 
 def digits(options, train, root, run, device):
+    options = dataclasses.replace(options, width=8, batch=32)  # small: the CPU makes the same steps
     return train(options, Data(root, options.source, options.target, 100, device), run, device, "fp32")
 
 
@@ -56,12 +58,12 @@ def adda_steps(root, run, device):
 
 
 def gan_steps(root, run, device, **other):
-    options = gan.options.Options(batch=32, **other)
+    options = gan.options.Options(width=16, batch=16, **other)
     return gan.train.train(options, read_faces(root, "train").images.to(device), run, device, "fp32")
 
 
 def acgan_steps(root, run, device, **other):
-    options = acgan.options.Options(batch=32, **other)
+    options = acgan.options.Options(width=16, d_width=16, batch=16, **other)
     faces = read_faces(root, "train", acgan.options.columns(options))
     return acgan.train.train(options, faces.images.to(device), faces.attributes.to(device), run, device, "fp32")
 
