@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS] [snakemake's arguments]
-# Trains and measures what has no card yet (about fourteen hours on two cores), draws what is older than its weights, and brings
+# Trains and measures what has no card yet (most of a day on two cores), draws what is older than its weights, and brings
 # the report and README.md up to date; continues where it was stopped. --dry-run lists what would be made. Trainings take one core
 # each, as many at once as there are cores (--cores 8) and GPUs; --profile scripts/profiles/slurm hands them to Slurm.
 set -eu
