@@ -19,6 +19,17 @@ def encoder_loss(target: Tensor) -> Tensor:
     return F.cross_entropy(target.float(), target.new_full((len(target),), SOURCE, dtype=torch.long))
 
 
+def mean_prediction(logits: list[Tensor]) -> Tensor:
+    """The mean of the class probabilities of several networks, each with logits (N, 10), as logits (N, 10)."""
+    return torch.stack([each.float().softmax(1) for each in logits]).mean(0).log()
+
+
+def agreement(logits: list[Tensor]) -> Tensor:
+    """Share of images on which all networks name one class."""
+    classes = torch.stack([each.argmax(1) for each in logits])
+    return (classes == classes[0]).all(0).float().mean()
+
+
 def confidence(logits: Tensor) -> Tensor:
     """(N,) largest class probability of each row of logits (N, 10)."""
     return logits.detach().float().softmax(1).amax(1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from common.networks import Centre, Standardise, by_class, six_convolutions
+from common.processes import mean_of_all
 
 
 class Classifier(nn.Module):
@@ -52,6 +53,25 @@ class Discriminator(nn.Module):
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         return self.layers(by_class(features, logits) if self.conditional else features)
+
+
+class ClassFrequencies(nn.Module):
+    """How frequent each class is among the images of the target, as estimated from predictions: their running mean, which starts
+    from equal frequencies."""
+
+    estimate: Tensor
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.register_buffer("estimate", torch.full((classes,), 1 / classes))
+
+    def update(self, logits: Tensor) -> None:
+        """With a batch of predictions (N, K). The last hundred batches make up 63 % of the estimate."""
+        self.estimate.lerp_(mean_of_all(logits.softmax(1).mean(0)), 0.01)
+
+    def log_ratio(self) -> Tensor:
+        """(K,) logarithm of each frequency over that of equally frequent classes."""
+        return (len(self.estimate) * self.estimate).log()
 
 
 class Grey(nn.Module):

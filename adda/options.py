@@ -28,7 +28,9 @@ class Options(Augmentation):
     source_steps: int = option(3000, "stage 1: encoder and classifier on the source", least=1, most=10**9)
     adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts; 0 leaves it out", least=0,
                                     most=10**9)
-    self_training_steps: int = option(16_000, "stage 3; its end is the result", least=0, most=10**9)
+    students: int = option(2, "networks trained side by side in stage 3, each from stages 1 and 2 of its own; the mean of their "
+                           "averages is the teacher, and the first is the result", least=1, most=100)
+    self_training_steps: int = option(10_000, "stage 3; its end is the result", least=0, most=10**9)
     epochs: int = option(0, "where not 0, the length of stage 1 in epochs of its images instead", least=0, most=10**6)
     batch: int = option(128, "images of a domain per step", least=2, most=10**6)
     source_batch: int = option(64, "source images per step of self-training", least=2, most=10**6)
@@ -57,6 +59,7 @@ class Options(Augmentation):
 def preset(name: str, method: str, source: str, target: str) -> Options:
     """`report` is the original's recipe as its code has it (docs: report/report.md); `default` is ours."""
     options = Options(method=method, source=source, target=target,
+                      students=Options.students if method == "adda+st" else 1,
                       self_training_steps=Options.self_training_steps if method == "adda+st" else 0,
                       adversarial_steps=0 if method == "target-only" else Options.adversarial_steps)
     if name == "report":
@@ -83,6 +86,8 @@ def chosen(args: argparse.Namespace) -> Options:
         raise InputError("our network's upper bound is made by dann.train --method target-only")
     if (options.self_training_steps > 0) != (method == "adda+st"):
         raise InputError("--method adda+st needs --self-training-steps of 1 or more, and other methods make none")
+    if options.students > 1 and method != "adda+st":
+        raise InputError("several --students are for --method adda+st")
     if hasattr(args, "source_steps") and not hasattr(args, "epochs"):
         return dataclasses.replace(options, epochs=0)  # what was asked for, whatever the preset counts in
     return options

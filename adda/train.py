@@ -12,12 +12,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adda import losses
-from adda.models import Adapted, Classifier, Discriminator, build
+from adda.models import Adapted, ClassFrequencies, Classifier, Discriminator, build
 from adda.options import PRESETS, Options, chosen, command
 from common import training
 from common.augment import shift
@@ -42,33 +43,37 @@ KEPT = (20, 100, 300)  # steps of stage 2 after which its network is kept too, b
 
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
     """The method, stage by stage. Returns the networks to be released."""
-    torch.manual_seed(key(options.seed, "first weights"))
-    network, discriminator = build(options.network, options.width, options.conditional, options.normalise)
-    source = train_source(network.to(device), options, data, run, device, precision)
-    if options.method == "target-only":
-        return Adapted(source, copy.deepcopy(source))
-    adapted = adapt(source, discriminator.to(device), options, data, run, device, precision)
+    adapted = []
+    for number in range(options.students):
+        begin = number * (options.source_steps + options.adversarial_steps)
+        middle, end = begin + options.source_steps, begin + options.source_steps + options.adversarial_steps
+        torch.manual_seed(key(options.seed, "first weights", number))
+        network, discriminator = (part.to(device) for part in
+                                  build(options.network, options.width, options.conditional, options.normalise))
+        source = run.stage(f"source-{number}", middle, network, partial(
+            train_source, network, options, data, run, begin, device, precision))
+        if options.method == "target-only":
+            return Adapted(source, copy.deepcopy(source))
+        adapted.append(run.stage(f"adapted-{number}", end, Adapted(source, copy.deepcopy(source)), partial(
+            adapt, source, discriminator, options, data, run, middle, device, precision)))
     if options.method == "adda":
-        return adapted
+        return adapted[0]
     return self_train(adapted, options, data, run, device, precision)
 
 
-def train_source(network: Classifier, options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Classifier:
+def train_source(network: Classifier, options: Options, data: Data, run: Run, begin: int, device: torch.device,
+                 precision: str) -> Classifier:
     """Stage 1 (equation 1): M_s and C on labelled source images, varied. Returns them averaged, in evaluation mode."""
-    end = options.source_steps
-    if run.first_step > end:
-        run.restore({"source": network})
-        return network.eval()
     averaged = EMA(network, options.ema)
     optimiser = optimiser_of(network, options)
     parts = {"network": network, "averaged": averaged.network, "optimiser": optimiser}
-    run.restore(parts)
+    run.restore(parts, begin)
     network = parallel(network)
     batches = source_batches(options, data, options.batch, device)
 
-    for step in run.steps(parts, end):
+    for step in run.steps(parts, begin + options.source_steps):
         draws = stream(options.seed, "views", step)
-        set_rate(optimiser, options, step, step / end)
+        set_rate(optimiser, options, step - begin, (step - begin) / options.source_steps)
         network.train()
         index = batches(step)
         with autocast(device, precision):
@@ -77,7 +82,7 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        averaged.update(network, step)
+        averaged.update(network, step - begin)
 
         if run.log_due(step):
             views = source_views(data.images[:2000], options, options.seed)
@@ -87,23 +92,20 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, de
     return with_statistics(averaged.network, source_views(data.images[:10_000], options, options.seed), options)
 
 
-def adapt(source: Classifier, discriminator: Discriminator, options: Options, data: Data, run: Run, device: torch.device,
-          precision: str) -> Adapted:
+def adapt(source: Classifier, discriminator: Discriminator, options: Options, data: Data, run: Run, begin: int,
+          device: torch.device, precision: str) -> Adapted:
     """Stage 2 (equation 9): M_t, started from M_s, against D, both with the inverted-label loss; M_s and C stay frozen, their
     BatchNorm statistics too."""
-    begin, end = options.source_steps, options.source_steps + options.adversarial_steps
+    end = begin + options.adversarial_steps
     source.requires_grad_(False).eval()
     target = copy.deepcopy(source)
-    if run.first_step > end:
-        run.restore({"target": target})
-        return Adapted(source, target.eval())
     averaged = EMA(target, options.ema)
     target.encoder.requires_grad_(True)
     encoder_optimiser = torch.optim.Adam(target.encoder.parameters(), options.encoder_lr, options.betas,
                                          weight_decay=options.weight_decay, fused=True)
     discriminator_optimiser = torch.optim.Adam(discriminator.parameters(), options.discriminator_lr, options.betas,
                                                weight_decay=options.weight_decay, fused=True)
-    parts = {"source": source, "target": target, "averaged": averaged.network, "discriminator": discriminator,
+    parts = {"target": target, "averaged": averaged.network, "discriminator": discriminator,
              "encoder_optimiser": encoder_optimiser, "discriminator_optimiser": discriminator_optimiser}
     run.restore(parts, begin)
     target, discriminator = parallel(target), parallel(discriminator)
@@ -160,18 +162,19 @@ def domain_logits(discriminator: Discriminator, classifier: Classifier, source: 
     return discriminator(source, classifier.classifier(source)), discriminator(target, classifier.classifier(target))
 
 
-def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
-    """Stage 3: the student starts from M_t and C, and its average is the teacher (Tarvainen & Valpola 2017; French et al. 2018).
-    Each step shows it labelled source images and unlabelled target images, in separate forward passes, so that BatchNorm sees
-    one domain at a time."""
-    begin = options.source_steps + options.adversarial_steps
-    student = copy.deepcopy(adapted.target).requires_grad_(True)
-    teacher = EMA(student, options.ema)
-    optimiser = optimiser_of(student, options)
-    parts = {"student": student, "teacher": teacher.network, "optimiser": optimiser, "source": adapted.source,
-             "target": adapted.target}
+def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
+    """Stage 3: each student starts from an M_t and its C, its average is a teacher (Tarvainen & Valpola 2017; French et al. 2018),
+    and all learn from the mean of the teachers, since networks that began apart make different mistakes. Each step shows them
+    labelled source images and unlabelled target images, in separate forward passes, so that BatchNorm sees one domain at a
+    time. Returns the first teacher."""
+    begin = options.students * (options.source_steps + options.adversarial_steps)
+    students = nn.ModuleList(copy.deepcopy(each.target) for each in adapted).requires_grad_(True)
+    teachers = EMA(students, options.ema)
+    frequencies = ClassFrequencies().to(device)
+    optimiser = optimiser_of(students, options)
+    parts = {"students": students, "teachers": teachers.network, "frequencies": frequencies, "optimiser": optimiser}
     run.restore(parts, begin)
-    student, teacher.network = parallel(student), parallel(teacher.network)
+    students, teachers.network = parallel(students), parallel(teachers.network)
     batches, unlabelled_batches = source_batches(options, data, options.source_batch, device), target_batches(options, data, device)
 
     for step in run.steps(parts):
@@ -179,37 +182,41 @@ def self_train(adapted: Adapted, options: Options, data: Data, run: Run, device:
         progress = (step - begin) / options.self_training_steps
         target_weight = ramp(progress, options.ramp)
         set_rate(optimiser, options, step - begin, progress)
-        student.train()
-        teacher.network.train()  # with its batch's own statistics: the student's alternate between the domains
+        students.train()
+        teachers.network.train()  # with its batch's own statistics: a student's alternate between the domains
         index, images = batches(step), data.unlabelled[unlabelled_batches(step)]
         with torch.no_grad(), autocast(device, precision):
-            teacher_logits = teacher.network(share(shift(plain(images), 2, draws)))
+            named = [teacher(share(shift(plain(images), 2, draws))) for teacher in teachers.network]
+            teacher_logits = losses.mean_prediction(named).repeat(len(students), 1)
+            frequencies.update(teacher_logits)
         with autocast(device, precision):
-            source_logits = student(share(source_view(data.images[index], options, draws)))
-            target_logits = student(share(target_view(images, options, draws)))
+            source_logits = torch.cat([student(share(source_view(data.images[index], options, draws))) for student in students])
+            target_logits = torch.cat([student(share(target_view(images, options, draws))) for student in students])
             mask = losses.confidence_mask(teacher_logits, source_logits, options.threshold)
-            source_loss = class_loss(source_logits, share(data.labels[index]))
+            # source batches hold all classes equally often; what is learned should expect the target's frequencies instead
+            source_loss = class_loss(source_logits - target_weight * frequencies.log_ratio(),
+                                     share(data.labels[index]).repeat(len(students)))
             target_loss = losses.self_training_loss(target_logits, teacher_logits, mask)
-            # its guess, that the target's classes are equally frequent, gives way to the classes that the teacher names
-            balance = options.balance * (1 - target_weight if options.fade else 1)
+            # a guess, that the target's classes are equally frequent, until the teachers know better
+            balance = options.balance * (1 - target_weight)
             loss = source_loss + target_weight * target_loss + balance * imbalance(target_logits)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         # counted from the run's first step: this teacher has nothing random to forget
-        teacher.update(student, step)
+        teachers.update(students, step)
 
         done = step + 1 - begin
         checkpoint = done % CHECKPOINT_EVERY == 0 or done == options.self_training_steps
         if run.log_due(step) or checkpoint:
             metrics = {"class loss": source_loss.item(), "target loss": target_loss.item(),
-                       "mask": 100 * mask.float().mean().item()}
+                       "mask": 100 * mask.float().mean().item(), "agreement": 100 * losses.agreement(named).item()}
             if checkpoint:
-                metrics |= keep_checkpoint(teacher.network, options, data, run, done)
+                metrics |= keep_checkpoint(teachers.network[0], options, data, run, done)
             run.log(step + 1, len(index) + len(images), metrics)
             if checkpoint and (warning := losses.collapse_warning(metrics, done / options.self_training_steps)):
                 run.say(f"warning: {warning}")
-    return both_domains(teacher.network, options, data, 10_000)
+    return both_domains(teachers.network[0], options, data, 10_000)
 
 
 def both_domains(network: Classifier, options: Options, data: Data, count: int) -> Adapted:
@@ -257,7 +264,7 @@ def target_batches(options: Options, data: Data, device: torch.device) -> Shuffl
     return Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", device)
 
 
-def optimiser_of(network: Classifier, options: Options) -> torch.optim.Optimizer:
+def optimiser_of(network: nn.Module, options: Options) -> torch.optim.Optimizer:
     """Of stages 1 and 3."""
     if options.optimiser == "sgd":
         return torch.optim.SGD(network.parameters(), options.lr, momentum=0.9, weight_decay=options.weight_decay, fused=True)
@@ -288,7 +295,7 @@ def main() -> None:
         return
     training.carry_out(
         setting, name=f"{options.method}-{options.source}-{options.target}",
-        steps=options.source_steps + options.adversarial_steps + options.self_training_steps, data=data.hashes,
+        steps=options.students * (options.source_steps + options.adversarial_steps) + options.self_training_steps, data=data.hashes,
         command=command(setting.preset, options), measure="adda.evaluate --weights",
         train=lambda run: train(options, data, run, device, setting.precision))
 

@@ -52,13 +52,14 @@ def join(device: str) -> str:
 
 def scratch(resumed: Path | None) -> Path | None:
     """None for the first process, which has the true run folder. For the others one that is thrown away, with the
-    checkpoint of the run that is resumed: they do what the first does, and nobody reads it."""
+    checkpoint and the stages of the run that is resumed: they do what the first does, and nobody reads it."""
     if RANK == 0:
         return None
     folder = Path(tempfile.mkdtemp(prefix="hw3-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if resumed and (resumed / "last.pt").exists():
-        shutil.copy(resumed / "last.pt", folder)
+    for path in (resumed / "last.pt", *resumed.glob("stage-*")) if resumed else ():
+        if path.exists():
+            shutil.copy(path, folder)
     return folder
 
 
@@ -93,6 +94,14 @@ def parallel(network: T) -> T:
             part.require_forward_param_sync = False
         setattr(network, name, part)
     return network
+
+
+def mean_of_all(value: Tensor) -> Tensor:
+    """The mean of every process's value, for what is not a gradient."""
+    if COUNT > 1:
+        dist.all_reduce(value)
+        value /= COUNT
+    return value
 
 
 def anyone(wants: bool) -> bool:

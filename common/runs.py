@@ -18,13 +18,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from common.cli import InputError, out_of_memory
 from common.files import make_folder, parse_json, read_bytes, read_object, read_text, write
 from common.processes import anyone
+from common.weights import load_into, load_tensors, save_tensors
+
+T = TypeVar("T", bound=nn.Module)
 
 
 class Stopped(Exception):
@@ -78,6 +82,19 @@ class Run:
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as problem:
             reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             raise InputError(f"{self.folder / 'last.pt'} is not of this training ({name}: {reason}); start the run again") from None
+
+    def stage(self, name: str, end: int, network: T, make: Callable[[], T]) -> T:
+        """The result of a stage that ends after `end` steps: what `make` returns, in evaluation mode. It is kept in the run
+        folder, and a run that is resumed in a later stage loads it into `network`. InputError where it is missing."""
+        path = self.folder / f"stage-{name}.safetensors"
+        if self.first_step <= end:
+            made = make()
+            save_tensors(path, made)
+            return made
+        if not path.exists():
+            raise InputError(f"{path} is missing, and the run cannot go on without it; start the run again")
+        load_into(network, load_tensors(path), path)
+        return network.eval()
 
     def log_due(self, step: int) -> bool:
         """Whether the step that is being made is one to report."""

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import adda.losses
 import adda.options
@@ -43,17 +43,19 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
 
 def self_training_step(network: Classifier, options: adda.options.Options, device: torch.device,
                        precision: str) -> Callable[[Tensor, Tensor, Tensor], None]:
-    """Self-training: the passes of student and teacher, both begun from `network`, and the optimiser, on given batches."""
-    student, teacher = copy.deepcopy(network).train(), copy.deepcopy(network).train()
-    optimiser = torch.optim.Adam(student.parameters(), options.lr, fused=True)
+    """Self-training: the passes of students and teachers, all started from `network`, and the optimiser, on given batches."""
+    students, teachers = (nn.ModuleList(copy.deepcopy(network) for _ in range(options.students)).train() for _ in range(2))
+    optimiser = torch.optim.Adam(students.parameters(), options.lr, fused=True)
 
     def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
         with torch.no_grad(), autocast(device, precision):
-            teacher_logits = teacher(target)
+            teacher_logits = adda.losses.mean_prediction([teacher(target) for teacher in teachers]).repeat(len(students), 1)
         with autocast(device, precision):
-            source_logits, target_logits = student(source), student(target)
+            source_logits = torch.cat([student(source) for student in students])
+            target_logits = torch.cat([student(target) for student in students])
             mask = adda.losses.confidence_mask(teacher_logits, source_logits, options.threshold)
-            loss = class_loss(source_logits, labels) + adda.losses.self_training_loss(target_logits, teacher_logits, mask)
+            loss = (class_loss(source_logits, labels.repeat(len(students)))
+                    + adda.losses.self_training_loss(target_logits, teacher_logits, mask))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

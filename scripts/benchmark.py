@@ -136,8 +136,9 @@ def self_training_programs(folder: Path, device: torch.device, precision: str) -
     bare = resident(lambda: self_training_step(network, options, device, precision), options.source_batch, options.batch, device)
 
     def ours(steps: int) -> None:
-        adda.train.self_train(adda.models.Adapted(network, network), dataclasses.replace(options, self_training_steps=steps), data,
-                              quiet_run(folder, steps), device, precision)
+        adapted = [adda.models.Adapted(network, network)] * options.students
+        adda.train.self_train(adapted, dataclasses.replace(options, self_training_steps=steps), data, quiet_run(folder, steps),
+                              device, precision)
 
     return {"ours": ours, "bare": bare}, options.source_batch + options.batch
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import CPU, call, copy_without_labels, open_run, records, resume, same, shifted
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim import SGD
 
@@ -23,6 +24,7 @@ from common import runs
 from common.augment import shift
 from common.batches import Balanced, Shuffled
 from common.classify import accuracy
+from common.cli import InputError
 from common.datasets import read_split
 from common.domains import Data
 from common.ema import EMA
@@ -37,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny(name="adda+st", recipe="default", **changes):
-    steps = {"self_training_steps": 6 if name == "adda+st" else 0}
+    steps = {"self_training_steps": 6 if name == "adda+st" else 0, "students": 1}
     return dataclasses.replace(preset(recipe, name, "mnistm", "svhn"), **{**TINY, **steps, **changes})
 
 
@@ -56,8 +58,8 @@ def adapt(options, root, folder, network=None, discriminator=None):
     fresh, fresh_discriminator = build(options.network, options.width, options.conditional)
     run = open_run(folder, options.source_steps + options.adversarial_steps)
     run.step = run.first_step = options.source_steps
-    return method.adapt((network or fresh).eval(), discriminator or fresh_discriminator, options, data_of(options, root), run, CPU,
-                        "fp32")
+    return method.adapt((network or fresh).eval(), discriminator or fresh_discriminator, options, data_of(options, root), run,
+                        options.source_steps, CPU, "fp32")
 
 
 def close(a, b):
@@ -109,7 +111,7 @@ def test_steps_of_stage_1_are_the_papers(recipe, root, tmp_path, monkeypatch):
     data, expected, average = data_of(options, root), copy.deepcopy(network).train(), copy.deepcopy(network)
     run = open_run(tmp_path / "run", 14)
     run.step = run.first_step = 3
-    result = method.train_source(network, options, data, run, CPU, "fp32")
+    result = method.train_source(network, options, data, run, 0, CPU, "fp32")
     for step in range(3, 8):
         images, labels, _, views = batch_of(options, data, options.batch, step)
         scores = expected.classifier(expected.encoder(expected.scale(source_view(images, options, views)))).log_softmax(1)
@@ -172,35 +174,47 @@ def test_steps_of_stage_2_are_the_papers(recipe, joint, root, tmp_path, monkeypa
     assert same(result.source, source_network)
 
 
-def test_steps_of_stage_3_are_as_they_are_described(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize("count", [1, 2])
+def test_steps_of_stage_3_are_as_they_are_described(count, root, tmp_path, monkeypatch):
     plain_sgd(monkeypatch)
-    options = tiny(lr=0.5, self_training_steps=8, threshold=0.99, ema=0.9, balance=0.1, ramp=0.9)
+    options = tiny(lr=0.5, self_training_steps=8, threshold=0.9, ema=0.9, balance=0.1, ramp=0.9, students=count)
+    data, begin = data_of(options, root), 12 * count
     torch.manual_seed(0)
-    network, _ = build(options.network, options.width)
-    data, student, teacher = data_of(options, root), copy.deepcopy(network).train(), copy.deepcopy(network).train()
-    run = open_run(tmp_path / "run", 20)
-    run.step = run.first_step = 15
-    result = method.self_train(Adapted(network, copy.deepcopy(network)), options, data, run, CPU, "fp32")
-    learned = 0
-    for step in range(15, 20):
-        p = (step - 12) / 8
+    networks = [build(options.network, options.width)[0] for _ in range(count)]
+    students, teachers = ([copy.deepcopy(network).train() for network in networks] for _ in range(2))
+    run = open_run(tmp_path / "run", begin + 8)
+    run.step = run.first_step = begin + 3
+    result = method.self_train([Adapted(network, copy.deepcopy(network)) for network in networks], options, data, run, CPU, "fp32")
+    learned, frequent = 0, torch.full((10,), 0.1)
+    for step in range(begin + 3, begin + 8):
+        p = (step - begin) / 8
         weight = 0.5 - 0.5 * math.cos(math.pi * min(1, p / 0.9))
         images, labels, unlabelled, views = batch_of(options, data, options.source_batch, step)
         with torch.no_grad():
-            named = teacher(shift(unlabelled / 255, 2, views)).softmax(1)
-        source, target = student(source_view(images, options, views)), student(target_view(unlabelled, options, views))
-        sure = named.amax(1) > options.threshold * source.detach().softmax(1).amax(1).mean()
+            named = sum(teacher(shift(unlabelled / 255, 2, views)).softmax(1) for teacher in teachers) / count
+        frequent = 0.99 * frequent + 0.01 * named.mean(0)
+        source = [student(source_view(images, options, views)) for student in students]
+        target = [student(target_view(unlabelled, options, views)) for student in students]
+        sure = named.amax(1) > options.threshold * torch.cat(source).detach().softmax(1).amax(1).mean()
         learned += int(sure.sum())
-        target_loss = (-target.log_softmax(1)[torch.arange(16), named.argmax(1)] * sure).mean()
-        loss = (-source.log_softmax(1)[torch.arange(8), labels].mean() + weight * target_loss
-                - 0.1 * (1 - weight) * target.softmax(1).mean(0).log().mean())
-        rate = 0.5 * (step - 12 + 1) / 50 * 0.5 * (1 + math.cos(math.pi * p))
-        descend(student, torch.autograd.grad(loss, [*student.parameters()]), rate, teacher, min(0.9, (1 + step) / (10 + step)))
+        likely = torch.cat(target).softmax(1).mean(0)
+        loss = -0.1 * (1 - weight) * likely.log().mean()
+        for mine, other in zip(source, target, strict=True):
+            # as if each class were as much rarer in the source as it is in the target
+            loss = loss - (mine - weight * (10 * frequent).log()).log_softmax(1)[torch.arange(8), labels].mean() / count
+            loss = loss - weight * (other.log_softmax(1)[torch.arange(16), named.argmax(1)] * sure).mean() / count
+        gradients = torch.autograd.grad(loss, [weight for student in students for weight in student.parameters()])
+        rate = 0.5 * (step - begin + 1) / 50 * 0.5 * (1 + math.cos(math.pi * p))
+        for student, teacher in zip(students, teachers, strict=True):
+            mine, gradients = gradients[:len([*student.parameters()])], gradients[len([*student.parameters()]):]
+            descend(student, mine, rate, teacher, min(0.9, (1 + step) / (10 + step)))
     assert 0 < learned < 5 * 16
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
-    for name, weight in student.named_parameters():
-        torch.testing.assert_close(state["student"][name], weight.detach(), rtol=1e-3, atol=1e-5)
-    check_weights(result.target, teacher)
+    for number, student in enumerate(students):
+        for name, parameter in student.named_parameters():
+            torch.testing.assert_close(state["students"][f"{number}.{name}"], parameter.detach(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(state["frequencies"]["estimate"], frequent)
+    check_weights(result.target, teachers[0])
 
 
 def adversaries_of_two_gaussians(in_its_own_step, in_the_encoders):
@@ -259,7 +273,7 @@ def test_classifier_learns_in_stage_1(root, tmp_path):
     network, _ = build("default", 8)
     before = copy.deepcopy(network)
     options = tiny("adda", ema=0.0)
-    trained = method.train_source(network, options, data_of(options, root), open_run(tmp_path / "run", 12), CPU, "fp32")
+    trained = method.train_source(network, options, data_of(options, root), open_run(tmp_path / "run", 12), 0, CPU, "fp32")
     assert not torch.equal(trained.classifier.weight, before.classifier.weight) and not trained.training
 
 
@@ -268,7 +282,7 @@ def test_student_and_teacher_start_from_the_adapted_network(root, tmp_path):
     adapted = adapt(options, root, tmp_path / "stage2")
     run = open_run(tmp_path / "run", 14)
     run.step = run.first_step = 12
-    result = method.self_train(adapted, options, data_of(options, root), run, CPU, "fp32")
+    result = method.self_train([adapted], options, data_of(options, root), run, CPU, "fp32")
     assert close(result.target, adapted.target)
 
 
@@ -282,8 +296,8 @@ def test_teacher_holds_averaged_parameters_and_its_domains_statistics(root, tmp_
             seen = network.encoder[0](network.scale(images.float() / 255))
         torch.testing.assert_close(network.encoder[1].running_mean, seen.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
-    assert torch.equal(state["teacher"]["encoder.0.weight"], result.target.encoder[0].weight)
-    assert not torch.equal(state["student"]["encoder.0.weight"], result.target.encoder[0].weight)
+    assert torch.equal(state["teachers"]["0.encoder.0.weight"], result.target.encoder[0].weight)
+    assert not torch.equal(state["students"]["0.encoder.0.weight"], result.target.encoder[0].weight)
 
 
 def test_evaluation_never_changes_statistics(root, tmp_path):
@@ -306,6 +320,26 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit_in_every_stage(stop, r
     assert same(whole[0], resumed) and records(tmp_path / "part") == whole[1]
 
 
+def test_two_students_start_apart_and_are_resumed_bit_for_bit_in_every_stage(root, tmp_path):
+    options = tiny(students=2)
+    expected = fit(options, root, open_run(tmp_path / "run", 30))
+    stages = [load_file(tmp_path / f"run/stage-adapted-{number}.safetensors") for number in range(2)]
+    assert not torch.equal(*(stage["target.encoder.0.weight"] for stage in stages))
+    for stop in (6, 12, 16, 22, 24, 28):
+        with pytest.raises(runs.Stopped):
+            fit(options, root, open_run(tmp_path / f"part-{stop}", 30, stop_after=stop))
+        assert same(expected, fit(options, root, resume(tmp_path / f"part-{stop}", 30)))
+        assert records(tmp_path / f"part-{stop}") == records(tmp_path / "run")
+
+
+def test_a_run_without_the_result_of_an_earlier_stage_says_so(root, tmp_path):
+    with pytest.raises(runs.Stopped):
+        fit(tiny(), root, open_run(tmp_path / "run", 18, stop_after=16))
+    (tmp_path / "run/stage-source-0.safetensors").unlink()
+    with pytest.raises(InputError, match=r"stage-source-0\.safetensors is missing"):
+        fit(tiny(), root, resume(tmp_path / "run", 18))
+
+
 @pytest.fixture(scope="module")
 def whole(root, tmp_path_factory):
     torch.set_num_threads(1)
@@ -326,18 +360,17 @@ def test_options_matter(changes, root, tmp_path, whole):
     assert not same(whole[0], fit(tiny(**changes), root, open_run(tmp_path / "run", 18)))
 
 
-@pytest.mark.parametrize("fade", [True, False])
-def test_a_balance_that_fades_is_gone_when_the_targets_loss_has_its_full_weight(fade, root, tmp_path, monkeypatch):
-    options, results = tiny(fade=fade, ramp=0.5, source_steps=0, adversarial_steps=0), []
+def test_the_balance_is_gone_when_the_targets_loss_has_its_full_weight(root, tmp_path, monkeypatch):
+    options, results = tiny(ramp=0.5, source_steps=0, adversarial_steps=0), []
     for strength in (0, 1000):
         calls = iter(range(6))
         monkeypatch.setattr(method, "imbalance", lambda logits, calls=calls, strength=strength: (
             logits.float() ** 2).mean() * (strength if next(calls) >= 3 else 1))
         torch.manual_seed(0)
         network, _ = build("default", options.width)
-        results.append(method.self_train(Adapted(network, network), options, data_of(options, root),
+        results.append(method.self_train([Adapted(network, network)], options, data_of(options, root),
                                          open_run(tmp_path / f"run-{strength}", 6), CPU, "fp32"))
-    assert same(*results) == fade
+    assert same(*results)
 
 
 def test_every_checkpoint_is_kept_with_what_can_be_said_without_labels(root, tmp_path, monkeypatch):
@@ -362,9 +395,9 @@ def test_a_shift_that_source_only_fails_is_solved_by_self_training(tmp_path):
     run.log_every = run.save_every = 1000
     torch.manual_seed(0)
     network, discriminator = build("default", options.width)
-    source = method.train_source(network, options, data, run, CPU, "fp32")
-    adapted = method.adapt(source, discriminator, options, data, run, CPU, "fp32")
-    result = method.self_train(adapted, options, data, run, CPU, "fp32")
+    source = method.train_source(network, options, data, run, 0, CPU, "fp32")
+    adapted = method.adapt(source, discriminator, options, data, run, 60, CPU, "fp32")
+    result = method.self_train([adapted], options, data, run, CPU, "fp32")
     assert accuracy(source, *shifted(4, 300, target=False)) > 95
     assert accuracy(source, test, truth) < 60 < accuracy(adapted, test, truth) < 90 < accuracy(result, test, truth)
 
@@ -378,7 +411,8 @@ def test_every_method_trains_and_can_be_measured_and_drawn(name, recipe, root, t
     call("adda.train", "--method", name, "--preset", recipe, "--data", root, "--run", folder, *length, *SMALL, *held_out)
     card = json.loads((folder / "weights.json").read_text())
     kept = 120 if recipe == "report" else 108
-    assert card["steps"] == kept // 16 + 5 + (4 if name == "adda+st" else 0) and card["options"]["method"] == name
+    stages = kept // 16 + 5
+    assert card["steps"] == (2 * stages + 4 if name == "adda+st" else stages) and card["options"]["method"] == name
     assert card["command"].startswith("python -m adda.train") and "--epochs 1" in card["command"]
 
     output = call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root, "--device", "cpu",

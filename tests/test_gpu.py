@@ -53,7 +53,7 @@ def dann_steps(root, run, device):
 
 def adda_steps(root, run, device):
     """All three stages."""
-    options = adda.options.Options(source_steps=20, adversarial_steps=15, self_training_steps=15, method="adda+st")
+    options = adda.options.Options(source_steps=10, adversarial_steps=7, self_training_steps=16, method="adda+st")
     return digits(options, adda.train.train, root, run, device)
 
 
