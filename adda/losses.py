@@ -20,7 +20,7 @@ def encoder_loss(target: Tensor) -> Tensor:
 
 
 def mean_prediction(logits: list[Tensor]) -> Tensor:
-    """The mean of the class probabilities of several networks, each with logits (N, 10), as logits (N, 10)."""
+    """The mean of the class probabilities of several networks, each with logits (N, K), as logits (N, K)."""
     return torch.stack([each.float().softmax(1) for each in logits]).mean(0).log()
 
 
@@ -31,27 +31,27 @@ def agreement(logits: list[Tensor]) -> Tensor:
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """(N,) largest class probability of each row of logits (N, 10)."""
+    """(N,) largest class probability of each row of logits (N, K)."""
     return logits.detach().float().softmax(1).amax(1)
 
 
 def confidence_mask(teacher: Tensor, source: Tensor, threshold: float) -> Tensor:
-    """(N,) bool: on which target images the teacher, with logits (N, 10), is confident. The threshold is a share of the mean
-    confidence on labelled source images, with logits (M, 10): it rises with the training (Berthelot et al. 2022, section
+    """(N,) bool: on which target images the teacher, with logits (N, K), is confident. The threshold is a share of the mean
+    confidence on labelled source images, with logits (M, K): it rises with the training (Berthelot et al. 2022, section
     3.3)."""
     return confidence(teacher) > threshold * confidence(source).mean()
 
 
 def self_training_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy of the student's logits (N, 10) on strong views with the teacher's classes, over the images of the mask;
+    """Cross-entropy of the student's logits (N, K) on strong views with the teacher's classes, over the images of the mask;
     divided by the number of all, so that few confident images weigh little (Sohn et al. 2020, equation 4)."""
     return (F.cross_entropy(student.float(), teacher.detach().argmax(1), reduction="none") * mask).mean()
 
 
 def monitors(logits: Tensor, threshold: float) -> dict[str, float]:
-    """What can be said of predictions (N, 10) without labels: the share above that confidence, the entropy of the predicted
-    classes' distribution (nats; ln 10 = 2.303 where all are predicted equally often), and the nuclear norm of the prediction
-    matrix over √(10 N), 1 where predictions are both confident and diverse (Cui et al. 2020)."""
+    """What can be said of predictions (N, K) without labels: the share above that confidence, the entropy of the predicted
+    classes' distribution (nats; ln K where all are predicted equally often), and the nuclear norm of the prediction
+    matrix over √(K N), 1 where predictions are both confident and diverse (Cui et al. 2020)."""
     probabilities = logits.float().softmax(1)
     mean = probabilities.mean(0)
     norm = torch.linalg.matrix_norm(probabilities, "nuc") / math.sqrt(probabilities.numel())
@@ -59,11 +59,11 @@ def monitors(logits: Tensor, threshold: float) -> dict[str, float]:
             "class entropy": -(mean * mean.clamp(min=1e-12).log()).sum().item(), "nuclear norm": norm.item()}
 
 
-def collapse_warning(seen: dict[str, float], progress: float) -> str | None:
+def collapse_warning(seen: dict[str, float], progress: float, classes: int = 10) -> str | None:
     """What is wrong with a self-training that has come that far, from 0 to 1; None where nothing is."""
-    classes = math.exp(seen["class entropy"])
-    if classes < 7:
-        return f"the predictions fall on {classes:.1f} of 10 classes; the others may be lost (a larger --balance keeps them)"
+    named = math.exp(seen["class entropy"])
+    if named < 0.7 * classes:
+        return f"the predictions fall on {named:.1f} of {classes} classes; the others may be lost (a larger --balance keeps them)"
     if progress >= 0.5 and seen["confident"] < 0.5:
         return f"only {100 * seen['confident']:.0f} % of the target is confident half-way; it will not come much further"
     return None

@@ -26,7 +26,7 @@ class Classifier(nn.Module):
         return self.encoder(self.scale(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, 28, 28) in [0, 1] → class logits (N, 10)."""
+        """(N, 3, 28, 28) in [0, 1] → class logits (N, K)."""
         return self.classifier(self.features(images))
 
 
@@ -40,7 +40,7 @@ class Adapted(nn.Module):
         self.eval()  # a result, not something that trains
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images of the target (N, 3, 28, 28) in [0, 1] → class logits (N, 10)."""
+        """Images of the target (N, 3, 28, 28) in [0, 1] → class logits (N, K)."""
         return self.target(images)
 
 
@@ -87,7 +87,7 @@ class Grey(nn.Module):
         return (images * self.weights).sum(1, keepdim=True) * 2 - 1
 
 
-def report_networks() -> tuple[Classifier, Discriminator]:
+def report_networks(classes: int = 10) -> tuple[Classifier, Discriminator]:
     """The networks of the report, layer by layer: grey images, 500 features."""
     encoder = nn.Sequential(
         nn.Conv2d(1, 20, 5), nn.BatchNorm2d(20), nn.LeakyReLU(), nn.MaxPool2d(2),
@@ -98,19 +98,22 @@ def report_networks() -> tuple[Classifier, Discriminator]:
         nn.Linear(500, 500), nn.BatchNorm1d(500), nn.LeakyReLU(),
         nn.Linear(500, 500), nn.BatchNorm1d(500), nn.LeakyReLU(), nn.Linear(500, 2),
     )
-    return Classifier(Grey(), encoder, nn.Linear(500, 10)), Discriminator(layers, conditional=False)
+    return Classifier(Grey(), encoder, nn.Linear(500, classes)), Discriminator(layers, conditional=False)
 
 
-def default_networks(width: int = 32, conditional: bool = True, normalise: bool = True) -> tuple[Classifier, Discriminator]:
+def default_networks(width: int = 32, conditional: bool = True, normalise: bool = True, classes: int = 10
+                     ) -> tuple[Classifier, Discriminator]:
     """Six 3x3 convolutions (0.29 M parameters at width 32), a linear classifier, and a discriminator of three layers."""
-    network = Classifier(Standardise() if normalise else Centre(), six_convolutions(width), nn.Linear(4 * width, 10))
-    inputs = 4 * width * (10 if conditional else 1)
+    network = Classifier(Standardise() if normalise else Centre(), six_convolutions(width), nn.Linear(4 * width, classes))
+    inputs = 4 * width * (classes if conditional else 1)
     layers = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
     return network, Discriminator(layers, conditional)
 
 
-def build(network: str, width: int = 32, conditional: bool = True, normalise: bool = True) -> tuple[Classifier, Discriminator]:
+def build(network: str, width: int = 32, conditional: bool = True, normalise: bool = True, classes: int = 10
+          ) -> tuple[Classifier, Discriminator]:
     """`report` or `default`, on the CPU, in channels-last memory. The report's discriminator is never conditional, its images
     never standardised."""
-    classifier, discriminator = report_networks() if network == "report" else default_networks(width, conditional, normalise)
+    classifier, discriminator = (report_networks(classes) if network == "report"
+                                 else default_networks(width, conditional, normalise, classes))
     return classifier.to(memory_format=torch.channels_last), discriminator

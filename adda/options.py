@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 
 from common.cli import InputError
-from common.domains import DOMAINS, pair
+from common.domains import pair
 from common.options import flags, option, options_from, seed_option
-from common.views import TOWARDS_MNISTM, Augmentation
+from common.views import Augmentation, towards
 
 METHODS = ("adda", "adda+st", "target-only")
 PRESETS = ("default", "report")
@@ -20,8 +21,8 @@ class Options(Augmentation):
 
     invert: bool = option(False, "dark may become light, in all channels or in one; off: the teacher sees no such images")
     method: str = option("adda+st", "ADDA, ADDA and then self-training, or stage 1 alone on the target's labels", METHODS)
-    source: str = option("mnistm", "domain with labels", DOMAINS)
-    target: str = option("svhn", "domain to be classified", DOMAINS)
+    source: str = option("mnistm", "domain with labels: mnistm, svhn, or a folder of images")
+    target: str = option("svhn", "domain to be classified, likewise; its labels are not read")
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters", least=1, most=1024)
     normalise: bool = option(True, "the default network takes every channel of every image to mean 0, variance 1; else to [-1, 1]")
@@ -69,8 +70,8 @@ def preset(name: str, method: str, source: str, target: str) -> Options:
             encoder_lr=2e-4, discriminator_lr=2e-4, betas=(0.5, 0.999), conditional=False, balanced=False, ema=0.0, adabn=False,
             held_out=0)
     if source == "svhn":  # its encoder knows more than it needs for drawn digits, and bears larger steps
-        return dataclasses.replace(options, encoder_lr=5e-4, discriminator_lr=4e-3, **TOWARDS_MNISTM)
-    return options
+        options = dataclasses.replace(options, encoder_lr=5e-4, discriminator_lr=4e-3)
+    return dataclasses.replace(options, **towards(source, target))
 
 
 def chosen(args: argparse.Namespace) -> Options:
@@ -97,5 +98,6 @@ def command(name: str, options: Options) -> str:
     """The shortest command that makes a run with these options."""
     base = preset(name, options.method, options.source, options.target)
     counted = ("source_steps",) if options.epochs else ()
-    return (f"python -m adda.train --method {options.method} --source {options.source} --target {options.target}"
+    return (f"python -m adda.train --method {options.method} --source {shlex.quote(options.source)} "
+            f"--target {shlex.quote(options.target)}"
             + (f" --preset {name}" if name != "default" else "") + flags(options, base, counted))

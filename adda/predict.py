@@ -17,7 +17,7 @@ from adda.options import Options
 from common import predict
 from common.cli import run_main
 from common.domains import other
-from common.weights import load_into, load_weights
+from common.weights import classes_of, load_into, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -30,14 +30,14 @@ def released(target: str) -> Path:
 def load_network(weights: Path, device: torch.device) -> tuple[Adapted, dict[str, Any]]:
     """The networks of a weights file in evaluation mode, and its card."""
     state, options, card = load_weights(weights, "adda.train", Options, "network", "width", "normalise")
-    network = empty(options)
+    network = empty(options, len(classes_of(card, weights)))
     load_into(network, state, weights)
     return network.eval().to(device), card
 
 
-def empty(options: Options) -> Adapted:
+def empty(options: Options, classes: int = 10) -> Adapted:
     """The networks that these options name, with random weights."""
-    source, _ = build(options.network, options.width, normalise=options.normalise)
+    source, _ = build(options.network, options.width, normalise=options.normalise, classes=classes)
     return Adapted(source, copy.deepcopy(source))
 
 

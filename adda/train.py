@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import math
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.cli import run_main
 from common.device import autocast
-from common.domains import Data
+from common.domains import Data, name
 from common.ema import EMA, estimate_statistics
 from common.files import make_folder
 from common.losses import class_loss, domain_accuracy, domain_loss, imbalance
@@ -48,8 +49,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
         begin = number * (options.source_steps + options.adversarial_steps)
         middle, end = begin + options.source_steps, begin + options.source_steps + options.adversarial_steps
         torch.manual_seed(key(options.seed, "first weights", number))
-        network, discriminator = (part.to(device) for part in
-                                  build(options.network, options.width, options.conditional, options.normalise))
+        network, discriminator = build(options.network, options.width, options.conditional, options.normalise, len(data.classes))
+        network, discriminator = network.to(device), discriminator.to(device)
         source = run.stage(f"source-{number}", middle, network, partial(
             train_source, network, options, data, run, begin, device, precision))
         if options.method == "target-only":
@@ -170,11 +171,12 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
     begin = options.students * (options.source_steps + options.adversarial_steps)
     students = nn.ModuleList(copy.deepcopy(each.target) for each in adapted).requires_grad_(True)
     teachers = EMA(students, options.ema)
-    frequencies = ClassFrequencies().to(device)
+    frequencies = ClassFrequencies(len(data.classes)).to(device)
     optimiser = optimiser_of(students, options)
     parts = {"students": students, "teachers": teachers.network, "frequencies": frequencies, "optimiser": optimiser}
     run.restore(parts, begin)
     students, teachers.network = parallel(students), parallel(teachers.network)
+    first = cast(Classifier, teachers.network[0])
     batches, unlabelled_batches = source_batches(options, data, options.source_batch, device), target_batches(options, data, device)
 
     for step in run.steps(parts):
@@ -212,11 +214,11 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
             metrics = {"class loss": source_loss.item(), "target loss": target_loss.item(),
                        "mask": 100 * mask.float().mean().item(), "agreement": 100 * losses.agreement(named).item()}
             if checkpoint:
-                metrics |= keep_checkpoint(teachers.network[0], options, data, run, done)
+                metrics |= keep_checkpoint(first, options, data, run, done)
             run.log(step + 1, len(index) + len(images), metrics)
-            if checkpoint and (warning := losses.collapse_warning(metrics, done / options.self_training_steps)):
+            if checkpoint and (warning := losses.collapse_warning(metrics, done / options.self_training_steps, len(data.classes))):
                 run.say(f"warning: {warning}")
-    return both_domains(teachers.network[0], options, data, 10_000)
+    return both_domains(first, options, data, 10_000)
 
 
 def both_domains(network: Classifier, options: Options, data: Data, count: int) -> Adapted:
@@ -290,13 +292,13 @@ def main() -> None:
         setting.options = options = dataclasses.replace(
             options, source_steps=options.epochs * (len(data.images) // options.batch))
     if setting.args.dry_run:
-        network, _ = build(options.network, options.width, options.conditional, options.normalise)
+        network, _ = build(options.network, options.width, options.conditional, options.normalise, len(data.classes))
         training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
         return
     training.carry_out(
-        setting, name=f"{options.method}-{options.source}-{options.target}",
+        setting, name=f"{options.method}-{name(options.source)}-{name(options.target)}",
         steps=options.students * (options.source_steps + options.adversarial_steps) + options.self_training_steps, data=data.hashes,
-        command=command(setting.preset, options), measure="adda.evaluate --weights",
+        card={"classes": data.classes}, command=command(setting.preset, options), measure="adda.evaluate --weights",
         train=lambda run: train(options, data, run, device, setting.precision))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from common.datasets import DIGITS
 from common.files import write
 from common.tables import to_csv
 
@@ -56,19 +58,19 @@ def report(predictions: Tensor, labels: Tensor, classes: int = 10) -> dict[str, 
             "confusion": matrix.tolist()}
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: dict[str, Any], classes: Sequence[str] = DIGITS) -> str:
     """The report as text: a row for each true class with its accuracy and where its images went."""
-    classes = range(len(figures["per_class"]))
+    longest = max(4, *map(len, classes))
+    width = max(7, longest + 4)
     lines = [f"accuracy {figures['accuracy']:.2f} % of {figures['count']} images",
-             "true  accuracy  " + "".join(f"{f'as {c}':>7}" for c in classes)]
-    for c in classes:
-        share = figures["per_class"][c]
-        lines.append(f"{c:>4}  {'     -   ' if share is None else f'{share:7.2f} %'} "
-                     + "".join(f"{n:7d}" for n in figures["confusion"][c]))
+             f"{'true':<{longest}}  accuracy  " + "".join(f"{f'as {name}':>{width}}" for name in classes)]
+    for name, share, row in zip(classes, figures["per_class"], figures["confusion"], strict=True):
+        lines.append(f"{name:>{longest}}  {'     -   ' if share is None else f'{share:7.2f} %'} "
+                     + "".join(f"{n:{width}d}" for n in row))
     return "\n".join(lines)
 
 
-def write_predictions(path: Path, names: list[str], predictions: Tensor) -> None:
+def write_predictions(path: Path, names: list[str], predictions: Tensor, classes: Sequence[str] = DIGITS) -> None:
     """`image_name,label`, a row for each image, sorted by name; whole or not at all."""
-    rows = sorted(zip(names, predictions.tolist(), strict=True))
+    rows = sorted(zip(names, [classes[place] for place in predictions.tolist()], strict=True))
     write(path, to_csv([("image_name", "label"), *rows]))

@@ -1,8 +1,5 @@
-"""Folder and CSV → uint8 tensors, labels, names; the decoded cache.
-
-Layout: root/digits/<domain>/<split>/00000.png …, root/digits/<domain>/<split>.csv with `image_name,label`; faces likewise below
-root/face with attributes.
-"""
+"""Folder and CSV → uint8 tensors, labels, names; the decoded cache. A folder's table is FOLDER.csv beside it, with the columns
+image_name and label for digits, and one for each attribute of faces."""
 
 from __future__ import annotations
 
@@ -22,35 +19,23 @@ from torch import Tensor
 from common.cli import InputError
 from common.cores import cores
 from common.decode import decode
-from common.files import make_folder, read_object, write
+from common.files import make_folder, write
 from common.folders import Stamp, look, one_line, say_what_is_passed_over
 from common.pictures import WHITE
-from common.tables import digit, number, read_columns
+from common.tables import number, read_columns
 
 CACHE_FORMAT = b"2"
+DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (N, 3, H, W), their files' names, and labels int64 (N,) where they were asked for."""
+    """Images uint8 (N, 3, H, W), their files' names, and where they were asked for, labels int64 (N,): places among the classes."""
 
     images: Tensor
     names: list[str]
     labels: Tensor | None = None
-
-
-def read_split(root: Path, domain: str, split: str, labelled: bool) -> ImageSet:
-    """One split of a digit domain. Without `labelled` the CSV is not opened. InputError where something is missing."""
-    folder = root / "digits" / domain / split
-    if not folder.is_dir():
-        raise InputError(f"{folder} does not exist; make it with: python -m scripts.prepare_data --from ORIGINALS --to {root}")
-    # scripts.prepare_data leaves a note of how it blended; other people's data have none, and are taken as they are
-    note = folder.parent / f".{split}.json"
-    if domain == "mnistm" and note.exists() and read_object(note).get("blend") != "binarised":
-        raise InputError(f"{folder} was made by an earlier version, which blended the digits' grey levels; the published MNIST-M "
-                         f"binarises them first. Remove {folder.parent} and run scripts.prepare_data again")
-    images, names = read_images(folder)
-    return ImageSet(images, names, read_labels(table_beside(folder), names) if labelled else None)
+    classes: tuple[str, ...] = DIGITS
 
 
 def table_beside(folder: Path) -> Path:
@@ -127,17 +112,44 @@ def _checksum(images: np.ndarray) -> bytes:
     return zlib.crc32(images.data).to_bytes(4, "big")
 
 
-def read_labels(table: Path, names: list[str]) -> Tensor:
-    """(N,) int64 digits of the named images, from the columns image_name and label."""
-    rows, _ = _rows(table, ["label"], names)
+def read_labels(table: Path, names: list[str], classes: Sequence[str] = DIGITS) -> Tensor:
+    """(N,) int64: the place among the classes of each named image's label, from the columns image_name and label. InputError for a
+    label that is none of them."""
+    places = {text: place for place, text in enumerate(classes)}
     labels = []
-    for name, (text,) in zip(names, rows, strict=True):
-        label = digit(text)
-        if label is None:
-            hint = "; SVHN's own label 10 means 0, which scripts.prepare_data converts" if number(text) == 10 else ""
-            raise InputError(f"{table}: the label of {name} is {text!r}, not a digit from 0 to 9{hint}")
-        labels.append(label)
+    for name, text in zip(names, _label_texts(table, names), strict=True):
+        if text not in places:
+            raise InputError(f"{table}: the label of {name} is {text!r}, not {_wanted(text, classes)}")
+        labels.append(places[text])
     return torch.tensor(labels)
+
+
+def _wanted(text: str, classes: Sequence[str]) -> str:
+    """What a label should be instead of this one."""
+    if tuple(classes) != DIGITS:
+        return f"one of {', '.join(classes[:10])}" + ", …" * (len(classes) > 10)
+    hint = "; SVHN's own label 10 means 0, which scripts.prepare_data converts" if text == "10" else ""
+    return f"a digit from 0 to 9{hint}"
+
+
+def read_classes(table: Path, names: list[str]) -> tuple[str, ...]:
+    """The different labels of the named images: in ascending order where all are numbers, else in alphabetical order. InputError
+    where an image has none, or all have the same."""
+    texts = _label_texts(table, names)
+    if "" in texts:
+        raise InputError(f"{table}: {names[texts.index('')]} has no label")
+    if len(set(texts)) < 2:
+        raise InputError(f"{table}: all images have the label {texts[0]!r}; there is nothing to tell apart")
+    numbers = all(number(text) is not None for text in set(texts))
+    return tuple(sorted(set(texts), key=float if numbers else str))
+
+
+def _label_texts(table: Path, names: list[str]) -> list[str]:
+    """The named images' labels; whole numbers without a decimal point, as which pandas writes them where one is missing."""
+    rows, _ = _rows(table, ["label"], names)
+    values = [number(text) for text, in rows]
+    return [str(int(value)) if value is not None and value.is_integer() else text.strip()
+            for (text,), value in zip(rows, values, strict=True)]
 
 
 def read_attributes(table: Path, names: list[str], wanted: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:

@@ -1,16 +1,28 @@
-"""The two domains of digits, and what a training between them may see."""
+"""Domains: the two that scripts.prepare_data makes and any folder of labelled images, and what a training between them may see."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from common.cli import InputError
-from common.datasets import content_hash, read_split
+from common.datasets import DIGITS, ImageSet, content_hash, read_classes, read_images, read_labels, table_beside
+from common.files import read_object
 
 DOMAINS = ("mnistm", "svhn")
 TITLES = {"mnistm": "MNIST-M", "svhn": "SVHN"}
+
+
+def title(domain: str) -> str:
+    """A domain's name in print."""
+    return TITLES.get(domain) or name(domain)
+
+
+def name(domain: str) -> str:
+    """A domain's name in the names of files."""
+    return Path(domain).resolve().name
 
 
 def other(domain: str) -> str:
@@ -19,15 +31,54 @@ def other(domain: str) -> str:
 
 
 def pair(source: str | None, target: str | None) -> tuple[str, str]:
-    """Source and target, where one of them is enough to know the other."""
-    source = source or (other(target) if target else DOMAINS[0])
+    """Source and target, where one of the two domains is enough to know the other. InputError where it is not."""
+    if target is None and source is not None and source not in DOMAINS:
+        raise InputError(f"--source {source} needs a --target to adapt to")
+    source = source or (other(target) if target in DOMAINS else DOMAINS[0])
     return source, target or other(source)
+
+
+def place(root: Path, domain: str, split: str) -> tuple[Path, Path]:
+    """A split's folder of images and its table. For one of the two domains ROOT/digits/DOMAIN/SPLIT and SPLIT.csv beside it. Any
+    other folder has DIR/SPLIT and DIR/SPLIT.csv likewise; or it is not divided, and its table is DIR.csv or the only .csv file
+    in it. InputError where there is no such folder."""
+    if domain in DOMAINS:
+        folder = root / "digits" / domain / split
+        if not folder.is_dir():
+            raise InputError(f"{folder} does not exist; make it with: python -m scripts.prepare_data --from ORIGINALS --to {root}")
+        return folder, table_beside(folder)
+    whole = Path(domain)
+    if not whole.is_dir():
+        raise InputError(f"{domain} is neither {' nor '.join(DOMAINS)} nor a folder of images")
+    if (whole / split).is_dir():
+        return whole / split, whole / f"{split}.csv"
+    if (whole / "train").is_dir() or (whole / "test").is_dir():
+        raise InputError(f"{whole / split} does not exist; put the {split} images there, and their labels in {split}.csv beside it")
+    inside = sorted(whole.glob("*.csv"))
+    return whole, inside[0] if len(inside) == 1 and not table_beside(whole).exists() else table_beside(whole)
+
+
+def read_split(root: Path, domain: str, split: str, labelled: bool, classes: Sequence[str] | None = None) -> ImageSet:
+    """One split of a domain, every image of 28x28 pixels. Labels are places among the `classes`; where none are given, these are
+    the digits, or for a folder of one's own the different labels in its table. Without `labelled` the table is not opened.
+    InputError where something is missing."""
+    folder, table = place(root, domain, split)
+    # scripts.prepare_data leaves a note of how it blended; other people's data have none, and are taken as they are
+    note = folder.parent / f".{split}.json"
+    if domain == "mnistm" and note.exists() and read_object(note).get("blend") != "binarised":
+        raise InputError(f"{folder} was made by an earlier version, which blended the digits' grey levels; the published MNIST-M "
+                         f"binarises them first. Remove {folder.parent} and run scripts.prepare_data again")
+    images, names = read_images(folder)
+    if not labelled:
+        return ImageSet(images, names)
+    found = tuple(classes) if classes else DIGITS if domain in DOMAINS else read_classes(table, names)
+    return ImageSet(images, names, read_labels(table, names, found), found)
 
 
 class Data:
     """Training images as uint8 (N, 3, 28, 28) on the training's device: of one domain with labels, the last `held_out` of them
     kept apart for the progress line, and of the other without (the labelled ones again where `unlabelled` names no domain).
-    Only the labelled domain's CSV is opened."""
+    Only the labelled domain's table is opened; `classes` are counted from it."""
 
     def __init__(self, root: Path, labelled: str, unlabelled: str | None, held_out: int, device: torch.device) -> None:
         split = read_split(root, labelled, "train", labelled=True)
@@ -36,6 +87,7 @@ class Data:
         kept = len(split.images) - min(held_out, len(split.images) // 10)
         if kept < 2:
             raise InputError(f"{root}: {labelled} has too few training images ({len(split.images)}) to train on")
+        self.classes = split.classes
         self.images, self.labels = split.images[:kept].to(device), split.labels[:kept].to(device)
         self.held_images, self.held_labels = split.images[kept:].to(device), split.labels[kept:].to(device)
         self.hashes = {labelled: content_hash(split.images), f"{labelled} labels": content_hash(split.labels)}

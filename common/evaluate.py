@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common.classify import predict_classes, report, table
 from common.cli import Parser
-from common.datasets import ImageSet, content_hash, read_split
-from common.domains import DOMAINS
+from common.datasets import ImageSet, content_hash
+from common.domains import DOMAINS, read_split
 from common.files import check_writable, write
-from common.weights import card_of, load_into, load_tensors, save_card, save_weights
+from common.weights import card_of, classes_of, load_into, load_tensors, save_card, save_weights
 
 
 def arguments(package: str, description: str | None) -> Parser:
     """The parser of `python -m <package>.evaluate`."""
     parser = Parser(prog=f"python -m {package}.evaluate", description=description)
     add_network(parser)
-    parser.add_argument("--domain", choices=DOMAINS, help="classify this domain (default: the network's target)")
+    parser.add_argument("--domain", help="classify this domain (default: the network's target)")
     parser.add_argument("--split", choices=("test", "train"), default="test", help="which part of it")
     parser.add_argument("--json", type=Path, help="write the report to this file too")
     parser.add_argument("--save", type=Path, metavar="FILE", help="copy weights and card, with these figures in it, to FILE "
@@ -43,9 +43,10 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
 
-def measure(network: nn.Module, images: Tensor, labels: Tensor, device: torch.device) -> dict[str, Any]:
-    """The report of `common.classify` on images (N, 3, 28, 28) uint8."""
-    return report(predict_classes(network, images.to(device)).cpu(), labels)
+def measure(network: nn.Module, split: ImageSet, device: torch.device) -> dict[str, Any]:
+    """The report of `common.classify` on labelled images."""
+    assert split.labels is not None
+    return report(predict_classes(network, split.images.to(device)).cpu(), split.labels, len(split.classes))
 
 
 def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: dict[str, Any], device: torch.device,
@@ -59,14 +60,13 @@ def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: d
         card_of(args.save)
     options = card["options"]
     domain = args.domain or options["target"]
-    split = read_split(args.data, domain, args.split, labelled=True)
-    assert split.labels is not None
+    split = read_split(args.data, domain, args.split, labelled=True, classes=classes_of(card, weights))
     images = content_hash(split.images)  # which set a number is of
     results = {f"{domain} {args.split}{name and ', ' + name}":
-               {**measure(each, split.images, split.labels, device), "images": images} for name, each in measured.items()}
+               {**measure(each, split, device), "images": images} for name, each in measured.items()}
     print(f"{weights}: {options['method']}, {options['source']} -> {options['target']}")
     for title, figures in results.items():
-        print(f"{title}: {table(figures)}")
+        print(f"{title}: {table(figures, split.classes)}")
     if domain == options["target"] and (accuracies := oracle(weights.parent / "checkpoints", network, split, device)):
         best = max(accuracies, key=accuracies.__getitem__)
         print(f"oracle (uses target labels, not a result): {accuracies[best]:.2f} % after {best} of {max(accuracies)} steps; the "
@@ -90,9 +90,8 @@ def with_metrics(card: dict[str, Any], results: dict[str, Any]) -> dict[str, Any
 def oracle(folder: Path, network: nn.Module, split: ImageSet, device: torch.device) -> dict[int, float]:
     """Steps → accuracy of each checkpoint that a run kept. Whoever takes the best of them chooses by the labels of the very images
     that it is measured on."""
-    assert split.labels is not None
     network, accuracies = copy.deepcopy(network), {}
     for file in sorted(folder.glob("*.safetensors")):
         load_into(network, load_tensors(file), file)
-        accuracies[int(file.stem)] = measure(network, split.images, split.labels, device)["accuracy"]
+        accuracies[int(file.stem)] = measure(network, split, device)["accuracy"]
     return accuracies

@@ -10,7 +10,7 @@ SOURCE, TARGET = 0, 1  # the domains' labels
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of logits (N, 10) with labels (N,)."""
+    """Cross-entropy of logits (N, K) with labels (N,)."""
     return F.cross_entropy(logits.float(), labels)
 
 

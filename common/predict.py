@@ -1,4 +1,4 @@
-"""A folder of images → a CSV of digits: the program behind `python -m dann.predict` and `python -m adda.predict`."""
+"""A folder of images → a CSV of their classes: the program behind `python -m dann.predict` and `python -m adda.predict`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from PIL import ImageColor
-from torch import nn
 
 from common.classify import predict_classes, write_predictions
 from common.cli import InputError, Parser
@@ -18,6 +17,7 @@ from common.datasets import listing, read_images
 from common.device import choose_device
 from common.domains import DOMAINS
 from common.files import check_writable
+from common.weights import classes_of
 
 # weights file and device → network in evaluation mode, and its card
 Loader = Callable[[Path, torch.device], tuple[Any, dict[str, Any]]]
@@ -27,22 +27,24 @@ def program(package: str, description: str | None, load_network: Loader, release
     """Classify every image of a folder with the network released for a target domain."""
     parser = Parser(prog=f"python -m {package}.predict", description=description)
     parser.add_argument("image_dir", type=Path, metavar="IMAGE_DIR", help="folder of images; all are read, but for sub-folders")
-    parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help="the images' domain: mnistm or svhn")
+    parser.add_argument("target", metavar="TARGET", help="the images' domain: mnistm, svhn, or with --weights any name")
     parser.add_argument("out_csv", type=Path, metavar="OUT_CSV", help="file to write: image_name,label")
     parser.add_argument("--weights", type=Path, help="another network than the released one")
     parser.add_argument("--background", type=colour, default="white", metavar="COLOUR",
                         help="what shows through transparent images: a colour's name, or #rrggbb")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
+    if args.target not in DOMAINS and not args.weights:
+        parser.error(f"TARGET is mnistm or svhn, not {args.target!r}; other domains need the --weights of a training")
     weights = args.weights or released(args.target)
     check_writable(args.out_csv)
     check_is_no_input(args.out_csv, args.image_dir, weights)
 
     device = choose_device(args.device)
-    network: nn.Module = load_network(weights, device)[0]
+    network, card = load_network(weights, device)
     # no cache: grading leaves nothing behind but the CSV
     images, names = read_images(args.image_dir, cache=False, background=args.background)
-    write_predictions(args.out_csv, names, predict_classes(network, images.to(device)))
+    write_predictions(args.out_csv, names, predict_classes(network, images.to(device)), classes_of(card, weights))
 
 
 def colour(text: str) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def draw(path: Path, points: np.ndarray, groups: np.ndarray, names: Sequence[str
             for group in range(len(names)):
                 chosen = points[part[groups[part] == group]]
                 style: dict[str, Any] = {"s": 11, "marker": f"${group}$"} if glyphs else {"s": 5, "alpha": 0.7}
-                axes.scatter(*chosen.T, color=COLOURS[group], linewidths=0, **style)
-        handles = [axes.scatter([], [], s=18, color=colour, linewidths=0) for _, colour in zip(names, COLOURS, strict=False)]
+                axes.scatter(*chosen.T, color=COLOURS[group % len(COLOURS)], linewidths=0, **style)
+        handles = [axes.scatter([], [], s=18, color=colour, linewidths=0) for _, colour in zip(names, itertools.cycle(COLOURS))]
         figure.legend(handles, names, loc="outside right center", frameon=False)
         axes.set(xticks=[], yticks=[], title=title)

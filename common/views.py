@@ -31,8 +31,13 @@ class Augmentation:
     invert: bool = option(True, "dark may become light, in all channels or in one; without it colours are mixed only")
 
 
-# the changes for SVHN → MNIST-M: photographed digits get smaller, and lie on textures instead of plain walls
-TOWARDS_MNISTM: dict[str, Any] = {"source_zoom": (0.55, 1.1), "neighbours": 0.0, "thickness": 0.0, "clutter": 0.5}
+def towards(source: str, target: str) -> dict[str, Any]:
+    """What differs from the defaults for this pair of domains."""
+    if (source, target) == ("mnistm", "svhn"):
+        return {}
+    if (source, target) == ("svhn", "mnistm"):  # photographed digits get smaller, and lie on textures instead of plain walls
+        return {"source_zoom": (0.55, 1.1), "neighbours": 0.0, "thickness": 0.0, "clutter": 0.5}
+    return {"source_zoom": (0.7, 1.4), "neighbours": 0.0}  # nothing is known of the images
 
 
 def plain(images: Tensor) -> Tensor:

@@ -17,13 +17,13 @@ import torch
 
 from common import tsne
 from common.cli import InputError, Parser, whole
-from common.datasets import read_split
 from common.device import choose_device
-from common.domains import TITLES
+from common.domains import read_split, title
 from common.evaluate import add_network
 from common.files import check_writable, read_bytes, write
 from common.predict import Loader
 from common.views import plain
+from common.weights import classes_of
 
 # network, whether images are the target's → what they go through, with `features` and class logits
 Part = Callable[[Any, bool], Any]
@@ -45,7 +45,7 @@ def program(package: str, description: str | None, load_network: Loader, release
     device = choose_device(args.device)
     weights = args.weights or released(args.target)
     network, card = load_network(weights, device)
-    paths = draw(network, weights, card["options"], network_of, titles, args.data, device, args.output,
+    paths = draw(network, weights, card, network_of, titles, args.data, device, args.output,
                  args.count, args.seed)
     print("{}, {} and {}".format(*paths))
 
@@ -58,13 +58,14 @@ def outputs(output: Path) -> list[Path]:
             output.with_suffix(".json")]
 
 
-def draw(network: Any, weights: Path, options: dict[str, Any], network_of: Part, titles: dict[str, str],
+def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, titles: dict[str, str],
          data: Path, device: torch.device, output: Path, count: int, seed: int) -> list[Path]:
     """One embedding of both domains' test features, as two pictures and as points; the three files' paths."""
+    options, classes = card["options"], classes_of(card, weights)
     features, predicted, labels, is_target = [], [], [], []
     domains = (options["source"], options["target"])
     for domain in domains:
-        split = read_split(data, domain, "test", labelled=True)
+        split = read_split(data, domain, "test", labelled=True, classes=classes)
         assert split.labels is not None
         index = tsne.balanced_sample(split.labels, count, seed)
         images, part = plain(split.images[index].to(device)), network_of(network, domain == domains[1])
@@ -74,11 +75,11 @@ def draw(network: Any, weights: Path, options: dict[str, Any], network_of: Part,
         labels.append(split.labels[index])
         is_target.append(torch.full((len(index),), int(domain == domains[1])))
     points = tsne.embed(torch.cat(features), seed)
-    title = f"{titles.get(options['method'], options['method'])}, {' → '.join(TITLES[domain] for domain in domains)}, test images"
+    heading = f"{titles.get(options['method'], options['method'])}, {' → '.join(map(title, domains))}, test images"
     paths = outputs(output)
-    tsne.draw(paths[0], points, torch.cat(labels).numpy(), [str(digit) for digit in range(10)], True, title)
-    names = [f"{TITLES[domain]}\n({role})" for domain, role in zip(domains, ("source", "target"), strict=True)]
-    tsne.draw(paths[1], points, torch.cat(is_target).numpy(), names, False, title)
+    tsne.draw(paths[0], points, torch.cat(labels).numpy(), classes, True, heading)
+    names = [f"{title(domain)}\n({role})" for domain, role in zip(domains, ("source", "target"), strict=True)]
+    tsne.draw(paths[1], points, torch.cat(is_target).numpy(), names, False, heading)
     columns = {"x": points[:, 0], "y": points[:, 1], "digit": torch.cat(labels),
                "predicted": torch.cat(predicted), "is target": torch.cat(is_target)}
     save_points(paths[2], weights, options, columns)

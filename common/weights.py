@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from common.cli import InputError
+from common.datasets import DIGITS
 from common.files import read_bytes, read_object, write
 from common.options import from_json
 
@@ -74,6 +75,14 @@ def load_weights(path: Path, program: str, options: type[T], *needed: str) -> tu
             raise InputError(f"{file} is not there; it comes with the repository, or train the network to make it")
     card = read_card(card_of(path), program)
     return load_tensors(path), from_json(options, card["options"], card_of(path), needed), card
+
+
+def classes_of(card: dict[str, Any], weights: Path) -> tuple[str, ...]:
+    """The names of the classes that a network tells apart: digits, where its card names none. InputError where they are damaged."""
+    classes = card.get("classes", DIGITS)
+    if not (isinstance(classes, list | tuple) and len(classes) > 1 and all(isinstance(name, str) for name in classes)):
+        raise InputError(f"{card_of(weights)} is damaged: its classes are no list of names")
+    return tuple(classes)
 
 
 def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:

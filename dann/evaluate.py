@@ -10,8 +10,8 @@ from torch import nn
 
 from common import evaluate
 from common.cli import run_main
-from common.datasets import read_split
 from common.device import choose_device
+from common.domains import read_split
 from common.ema import estimate_statistics
 from common.views import plain_batches
 from dann.predict import load_network, released

@@ -34,7 +34,7 @@ def reversal_schedule(progress: float) -> float:
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Mean entropy (nats) of the predictions (N, 10): low where no decision boundary runs through the images (Shu et al. 2018,
+    """Mean entropy (nats) of the predictions (N, K): low where no decision boundary runs through the images (Shu et al. 2018,
     equation 5; Grandvalet & Bengio 2004). No label is involved."""
     logs = logits.float().log_softmax(1)
     return -(logs.exp() * logs).sum(1).mean()

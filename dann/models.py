@@ -28,7 +28,7 @@ class DANN(nn.Module):
         return self.feature(self.scale(images))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, 28, 28) in [0, 1] → class logits (N, 10)."""
+        """(N, 3, 28, 28) in [0, 1] → class logits (N, K)."""
         return self.classifier(self.features(images))
 
     def domain_logits(self, features: Tensor, logits: Tensor, strength: float) -> Tensor:
@@ -40,7 +40,7 @@ class DANN(nn.Module):
         return self.domain(features)
 
 
-def report_network() -> DANN:
+def report_network(classes: int = 10) -> DANN:
     """The networks of the report, layer by layer: 800 features, heads with BatchNorm and dropout."""
     feature = nn.Sequential(
         nn.Conv2d(3, 64, 5), nn.BatchNorm2d(64), nn.MaxPool2d(2), nn.ReLU(),
@@ -49,21 +49,21 @@ def report_network() -> DANN:
     )
     classifier = nn.Sequential(
         nn.Linear(800, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Dropout(0.5),
-        nn.Linear(100, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Linear(100, 10),
+        nn.Linear(100, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Linear(100, classes),
     )
     domain = nn.Sequential(nn.Linear(800, 100), nn.BatchNorm1d(100), nn.ReLU(), nn.Linear(100, 2))
     return DANN(Centre(), feature, classifier, domain)
 
 
-def default_network(width: int = 32, conditional: bool = True) -> DANN:
+def default_network(width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
     """Six 3x3 convolutions, 4·width features, a linear classifier, and a domain classifier of three layers."""
     feature = six_convolutions(width)
-    inputs = 4 * width * (10 if conditional else 1)
+    inputs = 4 * width * (classes if conditional else 1)
     domain = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-    return DANN(Standardise(), feature, nn.Linear(4 * width, 10), domain, conditional)
+    return DANN(Standardise(), feature, nn.Linear(4 * width, classes), domain, conditional)
 
 
-def build(network: str, width: int = 32, conditional: bool = True) -> DANN:
+def build(network: str, width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
     """`report` or `default`, on the CPU, in channels-last memory. The report's domain classifier is never conditional."""
-    model = report_network() if network == "report" else default_network(width, conditional)
+    model = report_network(classes) if network == "report" else default_network(width, conditional, classes)
     return model.to(memory_format=torch.channels_last)

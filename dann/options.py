@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 
 from common.cli import InputError
-from common.domains import DOMAINS, pair
+from common.domains import pair
 from common.options import flags, option, options_from, seed_option
-from common.views import TOWARDS_MNISTM, Augmentation
+from common.views import Augmentation, towards
 
 METHODS = ("source-only", "dann", "target-only")
 PRESETS = ("default", "report")
@@ -19,8 +20,8 @@ class Options(Augmentation):
     """The released runs, MNIST-M → SVHN; `preset` knows where the other direction and the other methods differ."""
 
     method: str = option("dann", "what to train", METHODS)
-    source: str = option("mnistm", "domain with labels", DOMAINS)
-    target: str = option("svhn", "domain to be classified", DOMAINS)
+    source: str = option("mnistm", "domain with labels: mnistm, svhn, or a folder of images")
+    target: str = option("svhn", "domain to be classified, likewise; its labels are not read")
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters", least=1, most=1024)
     steps: int = option(5000, "the schedule's length; its end is the result", least=1, most=10**9)
@@ -53,7 +54,7 @@ def preset(name: str, method: str, source: str, target: str) -> Options:
         return dataclasses.replace(options, augment="mild", batch=128, balanced=False)
     if method == "source-only":  # half the work per step, and nothing to wait for
         options = dataclasses.replace(options, batch=128, steps=3000)
-    return dataclasses.replace(options, **TOWARDS_MNISTM) if source == "svhn" else options
+    return dataclasses.replace(options, **towards(source, target))
 
 
 def chosen(args: argparse.Namespace) -> Options:
@@ -70,5 +71,6 @@ def chosen(args: argparse.Namespace) -> Options:
 def command(name: str, options: Options) -> str:
     """The shortest command that makes a run with these options."""
     base = preset(name, options.method, options.source, options.target)
-    return (f"python -m dann.train --method {options.method} --source {options.source} --target {options.target}"
+    return (f"python -m dann.train --method {options.method} --source {shlex.quote(options.source)} "
+            f"--target {shlex.quote(options.target)}"
             + (f" --preset {name}" if name != "default" else "") + flags(options, base, ("steps",) if options.epochs else ()))

@@ -14,7 +14,7 @@ import torch
 from common import predict
 from common.cli import run_main
 from common.domains import other
-from common.weights import load_into, load_weights
+from common.weights import classes_of, load_into, load_weights
 from dann.models import DANN, build
 from dann.options import Options
 
@@ -29,7 +29,7 @@ def released(target: str) -> Path:
 def load_network(weights: Path, device: torch.device) -> tuple[DANN, dict[str, Any]]:
     """The network of a weights file in evaluation mode, and its card."""
     state, options, card = load_weights(weights, "dann.train", Options, "network", "width", "conditional")
-    network = build(options.network, options.width, options.conditional)
+    network = build(options.network, options.width, options.conditional, len(classes_of(card, weights)))
     load_into(network, state, weights)
     return network.eval().to(device), card
 

@@ -18,7 +18,7 @@ from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.cli import run_main
 from common.device import autocast
-from common.domains import Data
+from common.domains import Data, name
 from common.ema import EMA, estimate_statistics
 from common.files import make_folder
 from common.losses import class_loss, domain_accuracy, domain_loss, imbalance
@@ -36,7 +36,7 @@ from dann.options import PRESETS, Options, chosen, command
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> DANN:
     """The method. Returns the network to be released."""
     torch.manual_seed(key(options.seed, "first weights"))
-    model = build(options.network, options.width, options.conditional).to(device)
+    model = build(options.network, options.width, options.conditional, len(data.classes)).to(device)
     averaged = EMA(model, options.ema)
     optimiser = torch.optim.Adam(model.parameters(), options.lr, fused=True)
     parts = {"model": model, "averaged": averaged.network, "optimiser": optimiser}
@@ -133,12 +133,12 @@ def main() -> None:
     if options.epochs:
         setting.options = options = dataclasses.replace(options, steps=options.epochs * (len(data.images) // options.batch))
     if setting.args.dry_run:
-        network = build(options.network, options.width, options.conditional)
+        network = build(options.network, options.width, options.conditional, len(data.classes))
         training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
         return
     training.carry_out(
-        setting, name=f"{options.method}-{options.source}-{options.target}", steps=options.steps, data=data.hashes,
-        command=command(setting.preset, options), measure="dann.evaluate --weights",
+        setting, name=f"{options.method}-{name(options.source)}-{name(options.target)}", steps=options.steps, data=data.hashes,
+        card={"classes": data.classes}, command=command(setting.preset, options), measure="dann.evaluate --weights",
         train=lambda run: train(options, data, run, device, setting.precision))
 
 

@@ -23,8 +23,8 @@ import gan.generate
 import gan.models
 from common import classify, figures, runs, visualize
 from common.cli import InputError
-from common.datasets import content_hash, read_split
-from common.domains import TITLES
+from common.datasets import content_hash
+from common.domains import TITLES, read_split
 from common.files import make_folder, read_object, write
 from scripts import report_figures
 from scripts.report_numbers import ANY, DIRECTIONS, demand
@@ -144,5 +144,5 @@ def embed(digits: Digits) -> None:
     """t-SNE of 1,000 test images of each domain, by digit and by domain, and its points."""
     drawing = dann.visualize if digits.kind == "dann" else adda.visualize
     network, card = digits.load()
-    visualize.draw(network, digits.weights, card["options"], drawing.network_of, drawing.TITLES, digits.data,
+    visualize.draw(network, digits.weights, card, drawing.network_of, drawing.TITLES, digits.data,
                    digits.device, digits.output / f"tsne_{digits.name}.png", 1000, 0)

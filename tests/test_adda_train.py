@@ -25,8 +25,8 @@ from common.augment import shift
 from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.cli import InputError
-from common.datasets import read_split
-from common.domains import Data
+from common.datasets import DIGITS
+from common.domains import Data, read_split
 from common.ema import EMA
 from common.losses import domain_accuracy, domain_loss
 from common.networks import Centre
@@ -389,7 +389,7 @@ def test_a_shift_that_source_only_fails_is_solved_by_self_training(tmp_path):
     options = tiny(batch=32, source_batch=32, augment="none", source_steps=60, adversarial_steps=60, self_training_steps=200,
                    ema=0.95)
     images, labels = shifted(1, 600, target=False)
-    data = types.SimpleNamespace(images=images, labels=labels, held_images=images, held_labels=labels,
+    data = types.SimpleNamespace(classes=DIGITS, images=images, labels=labels, held_images=images, held_labels=labels,
                                  unlabelled=shifted(2, 600, target=True)[0])
     run, (test, truth) = open_run(tmp_path / "run", 320), shifted(3, 300, target=True)
     run.log_every = run.save_every = 1000

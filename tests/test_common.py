@@ -13,7 +13,7 @@ from torch import nn
 from common import device, synthetic
 from common.batches import Balanced, Shuffled
 from common.cli import InputError
-from common.datasets import read_split
+from common.domains import read_split
 from common.ema import EMA, estimate_statistics
 from common.streams import key, stream
 

@@ -18,8 +18,8 @@ from common import runs
 from common.batches import Balanced, Shuffled
 from common.classify import accuracy, predict_classes
 from common.cli import InputError
-from common.datasets import read_split
-from common.domains import Data
+from common.datasets import DIGITS
+from common.domains import Data, read_split
 from common.schedules import warm_cosine
 from common.streams import key, stream
 from common.tsne import balanced_sample
@@ -135,7 +135,7 @@ def test_statistics_are_those_of_the_images_to_be_classified(root, tmp_path, who
 
 def test_a_shift_that_source_only_fails_is_solved_by_dann(tmp_path):
     (images, labels), (test, truth) = shifted(1, 600, target=False), shifted(3, 300, target=True)
-    data = types.SimpleNamespace(images=images, labels=labels, held_images=images[:0], held_labels=labels[:0],
+    data = types.SimpleNamespace(classes=DIGITS, images=images, labels=labels, held_images=images[:0], held_labels=labels[:0],
                                  unlabelled=shifted(2, 600, target=True)[0])
     found = {}
     for method in ("source-only", "dann"):

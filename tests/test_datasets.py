@@ -20,7 +20,8 @@ from PIL import EpsImagePlugin, Image
 
 from common import cores, datasets, decode, folders, pictures
 from common.cli import InputError
-from common.datasets import read_attributes, read_images, read_labels, read_split
+from common.datasets import read_attributes, read_images, read_labels
+from common.domains import read_split
 from common.faces import read_faces
 
 ROOT = Path(__file__).parent.parent

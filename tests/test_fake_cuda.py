@@ -96,8 +96,8 @@ def fit_acgan(options, run, precision):
 
 
 def digits():
-    return SimpleNamespace(images=images(40, 28), labels=classes(40), unlabelled=images(50, 28), held_images=images(8, 28),
-                           held_labels=classes(8))
+    return SimpleNamespace(classes="0123456789", images=images(40, 28), labels=classes(40), unlabelled=images(50, 28),
+                           held_images=images(8, 28), held_labels=classes(8))
 
 
 def fit_dann(options, run, precision):
