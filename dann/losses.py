@@ -33,8 +33,10 @@ def reversal_schedule(progress: float) -> float:
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """Mean entropy (nats) of the predictions (N, K): low where no decision boundary runs through the images (Shu et al. 2018,
-    equation 5; Grandvalet & Bengio 2004). No label is involved."""
-    logs = logits.float().log_softmax(1)
-    return -(logs.exp() * logs).sum(1).mean()
+def entropy(logits: Tensor, views: int = 1) -> Tensor:
+    """Mean entropy (nats) of the predictions, each of them the mean over an image's views, whose logits (views · N, K) follow each
+    other view by view. It is low where no decision boundary runs through the images (Shu et al. 2018, equation 5; Grandvalet &
+    Bengio 2004), and where none runs between two views of an image either: the entropy of a mean is the mean entropy and how
+    far the views are apart (their Jensen-Shannon divergence). No label is involved."""
+    mean = logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
+    return -(mean * mean.clamp(min=1e-12).log()).sum(1).mean()

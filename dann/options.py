@@ -32,6 +32,8 @@ class Options(Augmentation):
     adversary: float = option(1.0, "the value that the reversal strength λ rises to", least=0, most=1000)
     conditional: bool = option(True, "the domain classifier sees features x predicted classes, so that it aligns class by class")
     entropy: float = option(1.0, "weight of the target predictions' entropy at the end of its ramp", least=0, most=1000)
+    views: int = option(2, "of each target image in a step, each augmented anew; the entropy is that of their mean prediction",
+                        least=1, most=100)
     balance: float = option(0.05, "weight of the term that keeps every class predicted on the target", least=0, most=1000)
     balanced: bool = option(True, "every class equally often in a source batch: the source's class prior is not the target's")
     ema: float = option(0.998, "decay of the averaged weights that are evaluated; 0 evaluates the last weights", least=0, below=1)
@@ -48,8 +50,8 @@ def preset(name: str, method: str, source: str, target: str) -> Options:
         from_mnistm = source == "mnistm"
         return dataclasses.replace(
             options, network="report", epochs=1 if method == "source-only" and from_mnistm else 50, batch=128,
-            lr=1e-3 if method == "dann" and from_mnistm else 1e-4, cosine=False, adversary=2.0, conditional=False, entropy=0.0,
-            balance=0.0, augment="none", balanced=False, ema=0.0, adabn=False, held_out=0)
+            lr=1e-3 if method == "dann" and from_mnistm else 1e-4, cosine=False, adversary=2.0, conditional=False, views=1,
+            entropy=0.0, balance=0.0, augment="none", balanced=False, ema=0.0, adabn=False, held_out=0)
     if method == "target-only":  # one domain, hence no need to look like another
         return dataclasses.replace(options, augment="mild", batch=128, balanced=False)
     if method == "source-only":  # half the work per step, and nothing to wait for

@@ -64,7 +64,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
             loss = source_loss = class_loss(logits, labels)
 
         if options.method == "dann":
-            target = share(target_view(data.unlabelled[unlabelled_batches(step)], options, draws))
+            images = data.unlabelled[unlabelled_batches(step)].repeat(options.views, 1, 1, 1)
+            target = share(target_view(images, options, draws))
             strength = options.adversary * losses.reversal_schedule(progress)
             with autocast(device, precision):
                 # a forward pass of its own, so that BatchNorm sees one domain at a time
@@ -75,7 +76,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
                 adversarial_loss = domain_loss(d_source, d_target)
                 loss = source_loss + adversarial_loss
                 if options.entropy:
-                    loss = loss + options.entropy * ramp(progress) * losses.entropy(target_logits)
+                    loss = loss + options.entropy * ramp(progress) * losses.entropy(target_logits, options.views)
                 if options.balance:
                     loss = loss + options.balance * imbalance(target_logits)
 
@@ -91,7 +92,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
             if options.method == "dann":
                 metrics |= {"domain loss": adversarial_loss.item(), "λ": strength,
                             "domain": 100 * domain_accuracy(d_source, d_target).item()}
-            run.log(step + 1, len(index) * (2 if options.method == "dann" else 1), metrics)
+            run.log(step + 1, len(index) * (1 + options.views if options.method == "dann" else 1), metrics)
     return final_network(averaged.network, data, options)
 
 

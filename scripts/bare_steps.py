@@ -34,7 +34,7 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
             features, others = model.features(source), model.features(target)
             logits, other_logits = model.classifier(features), model.classifier(others)
             domain = domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
-            loss = class_loss(logits, labels) + domain + losses.entropy(other_logits)
+            loss = class_loss(logits, labels) + domain + losses.entropy(other_logits, options.views)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -119,9 +119,10 @@ def step(folder: Path, device: torch.device, precision: str) -> None:
 def dann_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
     """A step of DANN and the bare one, and the images of a step."""
     options = preset("default", "dann", "mnistm", "svhn")
-    bare = resident(lambda: network_step(options, device, precision, fast=True), options.batch, options.batch, device)
+    bare = resident(lambda: network_step(options, device, precision, fast=True), options.batch,
+                    options.views * options.batch, device)
     data = Data(folder, options.source, options.target, options.held_out, device)
-    return {"ours": ours(options, data, folder, device, precision), "bare": bare}, 2 * options.batch
+    return {"ours": ours(options, data, folder, device, precision), "bare": bare}, (1 + options.views) * options.batch
 
 
 def adda_step(folder: Path, device: torch.device, precision: str) -> None:
@@ -209,8 +210,9 @@ def feeding(folder: Path, device: torch.device, precision: str) -> None:
     options = preset("default", "dann", "mnistm", "svhn")
 
     def usual(fast: bool) -> Callable[[int], None]:
-        loaders = [torch.utils.data.DataLoader(Folder(folder / f"digits/{domain}/train"), options.batch, shuffle=True,
-                                               num_workers=os.cpu_count() or 1, drop_last=True) for domain in synthetic.DOMAINS]
+        loaders = [torch.utils.data.DataLoader(Folder(folder / f"digits/{domain}/train"), batch, shuffle=True,
+                                               num_workers=os.cpu_count() or 1, drop_last=True)
+                   for domain, batch in ((options.source, options.batch), (options.target, options.views * options.batch))]
 
         def program(steps: int) -> None:
             compute = network_step(options, device, precision, fast)

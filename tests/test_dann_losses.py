@@ -61,6 +61,14 @@ def test_domain_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
 def test_entropy_is_that_of_the_predictions():
     assert losses.entropy(torch.zeros(3, 10)) == pytest.approx(math.log(10))
     assert losses.entropy(50.0 * torch.eye(10)) == pytest.approx(0, abs=1e-6)
+
+
+def test_views_of_an_image_that_are_sure_of_different_classes_have_entropy():
+    sure = 50.0 * torch.eye(10)[:4]
+    assert losses.entropy(torch.cat([sure, sure]), 2) == pytest.approx(0, abs=1e-6)
+    assert losses.entropy(torch.cat([sure, sure.roll(1, 0)]), 2) == pytest.approx(math.log(2), abs=1e-4)
+    # as images of their own they are all sure
+    assert losses.entropy(torch.cat([sure, sure.roll(1, 0)])) == pytest.approx(0, abs=1e-6)
     assert ramp(0) == 0 and ramp(0.25) == pytest.approx(0.5) and ramp(0.5) == ramp(1) == 1
     assert ramp(0.5, 1.0) == pytest.approx(0.5)
 

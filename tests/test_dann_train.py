@@ -70,7 +70,7 @@ def step_by_hand(model, options, data, step, total):
     class_terms, domain_loss = label_loss, None
     if options.method == "dann":
         other = Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", CPU)(step)
-        target = target_view(data.unlabelled[other], options, rng)
+        target = target_view(torch.cat([data.unlabelled[other]] * options.views), options, rng)
         target_features = model.feature(model.scale(target))
         target_logits = model.classifier(target_features)
 
@@ -80,7 +80,8 @@ def step_by_hand(model, options, data, step, total):
         domain_loss = -0.5 * (model.domain(seen(features, logits)).log_softmax(1)[:, 0].mean()
                               + model.domain(seen(target_features, target_logits)).log_softmax(1)[:, 1].mean())
         shares = target_logits.softmax(1)
-        entropy = -(shares * shares.log()).sum(1).mean()
+        mean = sum(shares[view * len(other):(view + 1) * len(other)] for view in range(options.views)) / options.views
+        entropy = -(mean * mean.log()).sum(1).mean()
         growth = 0.5 - 0.5 * math.cos(math.pi * min(1, 2 * p))
         class_terms = label_loss + options.entropy * growth * entropy - options.balance * shares.mean(0).log().mean()
     rate = options.lr * (min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * p)) if options.cosine else 1)
