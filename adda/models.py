@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from common.networks import Centre, Standardise, by_class, six_convolutions
+from common.networks import Standardise, by_class, six_convolutions
 from common.processes import mean_of_all
 
 
@@ -101,19 +101,15 @@ def report_networks(classes: int = 10) -> tuple[Classifier, Discriminator]:
     return Classifier(Grey(), encoder, nn.Linear(500, classes)), Discriminator(layers, conditional=False)
 
 
-def default_networks(width: int = 32, conditional: bool = True, normalise: bool = True, classes: int = 10
-                     ) -> tuple[Classifier, Discriminator]:
+def default_networks(width: int = 32, conditional: bool = True, classes: int = 10) -> tuple[Classifier, Discriminator]:
     """Six 3x3 convolutions (0.29 M parameters at width 32), a linear classifier, and a discriminator of three layers."""
-    network = Classifier(Standardise() if normalise else Centre(), six_convolutions(width), nn.Linear(4 * width, classes))
+    network = Classifier(Standardise(), six_convolutions(width), nn.Linear(4 * width, classes))
     inputs = 4 * width * (classes if conditional else 1)
     layers = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
     return network, Discriminator(layers, conditional)
 
 
-def build(network: str, width: int = 32, conditional: bool = True, normalise: bool = True, classes: int = 10
-          ) -> tuple[Classifier, Discriminator]:
-    """`report` or `default`, on the CPU, in channels-last memory. The report's discriminator is never conditional, its images
-    never standardised."""
-    classifier, discriminator = (report_networks(classes) if network == "report"
-                                 else default_networks(width, conditional, normalise, classes))
+def build(network: str, width: int = 32, conditional: bool = True, classes: int = 10) -> tuple[Classifier, Discriminator]:
+    """`report` or `default`, on the CPU, in channels-last memory. The report's discriminator is never conditional."""
+    classifier, discriminator = report_networks(classes) if network == "report" else default_networks(width, conditional, classes)
     return classifier.to(memory_format=torch.channels_last), discriminator

@@ -25,7 +25,6 @@ class Options(Augmentation):
     target: str = option("svhn", "domain to be classified, likewise; its labels are not read")
     network: str = option("default", "the report's, or six 3x3 convolutions", PRESETS)
     width: int = option(32, "channels of the default network's first stage; 32 is 0.29 M parameters", least=1, most=1024)
-    normalise: bool = option(True, "the default network takes every channel of every image to mean 0, variance 1; else to [-1, 1]")
     source_steps: int = option(3000, "stage 1: encoder and classifier on the source", least=1, most=10**9)
     adversarial_steps: int = option(1000, "stage 2: target encoder against discriminator; longer drifts; 0 leaves it out", least=0,
                                     most=10**9)
@@ -48,8 +47,8 @@ class Options(Augmentation):
     threshold: float = option(0.9, "a target image is learned where the teacher's confidence exceeds this share of the source's",
                               least=0, below=1)
     ramp: float = option(0.5, "share of stage 3 over which the target's loss grows to full weight", above=0, most=1)
-    balance: float = option(0.01, "weight of the term that keeps every class predicted on the target", least=0, most=1000)
-    fade: bool = option(True, "the balance term goes as the target's loss comes, and is gone when that has its full weight")
+    balance: float = option(0.01, "weight of the term that keeps every class predicted on the target, until the target's loss has "
+                            "its full weight", least=0, most=1000)
     balanced: bool = option(True, "every class equally often in a source batch: the source's class prior is not the target's")
     ema: float = option(0.998, "decay of the averaged weights: teacher and result; 0 takes the last weights", least=0, below=1)
     adabn: bool = option(True, "BatchNorm statistics of each released network from unlabelled images of its domain (AdaBN)")

@@ -29,7 +29,7 @@ def released(target: str) -> Path:
 
 def load_network(weights: Path, device: torch.device) -> tuple[Adapted, dict[str, Any]]:
     """The networks of a weights file in evaluation mode, and its card."""
-    state, options, card = load_weights(weights, "adda.train", Options, "network", "width", "normalise")
+    state, options, card = load_weights(weights, "adda.train", Options, "network", "width")
     network = empty(options, len(classes_of(card, weights)))
     load_into(network, state, weights)
     return network.eval().to(device), card
@@ -37,7 +37,7 @@ def load_network(weights: Path, device: torch.device) -> tuple[Adapted, dict[str
 
 def empty(options: Options, classes: int = 10) -> Adapted:
     """The networks that these options name, with random weights."""
-    source, _ = build(options.network, options.width, normalise=options.normalise, classes=classes)
+    source, _ = build(options.network, options.width, classes=classes)
     return Adapted(source, copy.deepcopy(source))
 
 

@@ -49,7 +49,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
         begin = number * (options.source_steps + options.adversarial_steps)
         middle, end = begin + options.source_steps, begin + options.source_steps + options.adversarial_steps
         torch.manual_seed(key(options.seed, "first weights", number))
-        network, discriminator = build(options.network, options.width, options.conditional, options.normalise, len(data.classes))
+        network, discriminator = build(options.network, options.width, options.conditional, len(data.classes))
         network, discriminator = network.to(device), discriminator.to(device)
         source = run.stage(f"source-{number}", middle, network, partial(
             train_source, network, options, data, run, begin, device, precision))
@@ -292,7 +292,7 @@ def main() -> None:
         setting.options = options = dataclasses.replace(
             options, source_steps=options.epochs * (len(data.images) // options.batch))
     if setting.args.dry_run:
-        network, _ = build(options.network, options.width, options.conditional, options.normalise, len(data.classes))
+        network, _ = build(options.network, options.width, options.conditional, len(data.classes))
         training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
         return
     training.carry_out(

@@ -31,9 +31,7 @@ REPORT_ROWS = (("source-only", "report", "source only"), ("dann", "report", "DAN
 
 
 # what is left out, as the cards in adda/results/ablation/ are named, and how the table names it
-ABLATION = (("source", "source only"), ("source-no-normalise", "the same without normalisation"),
-            ("source-no-invert", "the same without inversion"), ("whole", "**all stages**"),
-            ("no-normalise", "the same without normalisation"), ("no-invert", "the same without inversion"),
+ABLATION = (("source", "source only"), ("whole", "**all stages**"), ("one-student", "the same with one student"),
             ("no-adversary", "the same without the adversary"), ("no-self-training", "the same without self-training"))
 
 
