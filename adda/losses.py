@@ -48,22 +48,11 @@ def self_training_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor
     return (F.cross_entropy(student.float(), teacher.detach().argmax(1), reduction="none") * mask).mean()
 
 
-def monitors(logits: Tensor, threshold: float) -> dict[str, float]:
-    """What can be said of predictions (N, K) without labels: the share above that confidence, the entropy of the predicted
-    classes' distribution (nats; ln K where all are predicted equally often), and the nuclear norm of the prediction
-    matrix over √(K N), 1 where predictions are both confident and diverse (Cui et al. 2020)."""
-    probabilities = logits.float().softmax(1)
-    mean = probabilities.mean(0)
-    norm = torch.linalg.matrix_norm(probabilities, "nuc") / math.sqrt(probabilities.numel())
-    return {"confident": (probabilities.amax(1) > threshold).float().mean().item(),
-            "class entropy": -(mean * mean.clamp(min=1e-12).log()).sum().item(), "nuclear norm": norm.item()}
-
-
-def collapse_warning(seen: dict[str, float], progress: float, classes: int = 10) -> str | None:
+def collapse_warning(criteria: dict[str, float], progress: float, classes: int = 10) -> str | None:
     """What is wrong with a self-training that has come that far, from 0 to 1; None where nothing is."""
-    named = math.exp(seen["class entropy"])
+    named = math.exp(criteria["class entropy"])
     if named < 0.7 * classes:
         return f"the predictions fall on {named:.1f} of {classes} classes; the others may be lost (a larger --balance keeps them)"
-    if progress >= 0.5 and seen["confident"] < 0.5:
-        return f"only {100 * seen['confident']:.0f} % of the target is confident half-way; it will not come much further"
+    if progress >= 0.5 and criteria["confident"] < 0.5:
+        return f"only {100 * criteria['confident']:.0f} % of the target is confident half-way; it will not come much further"
     return None

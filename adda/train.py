@@ -26,6 +26,7 @@ from common.augment import shift
 from common.batches import Balanced, Shuffled
 from common.classify import accuracy
 from common.cli import run_main
+from common.criteria import criteria
 from common.device import autocast
 from common.domains import Data, name
 from common.ema import EMA, estimate_statistics
@@ -241,7 +242,7 @@ def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run,
     keep(adapted, run, run.step + 1)
     with torch.inference_mode():
         logits = torch.cat([adapted.target(batch) for batch in plain_batches(data.unlabelled[:2000])])
-    return {**held_out_accuracy(adapted.source, data), **losses.monitors(logits, options.threshold)}
+    return {**held_out_accuracy(adapted.source, data), **criteria(logits, options.threshold)}
 
 
 def held_out_accuracy(network: Classifier, data: Data) -> dict[str, float]:

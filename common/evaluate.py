@@ -16,10 +16,13 @@ from torch import nn
 
 from common.classify import predict_classes, report, table
 from common.cli import Parser
+from common.criteria import of_network
 from common.datasets import ImageSet, content_hash
 from common.domains import DOMAINS, read_split
 from common.files import check_writable, write
 from common.weights import card_of, classes_of, load_into, load_tensors, save_card, save_weights
+
+CRITERIA = 2000  # images of the target that the label-free criteria look at
 
 
 def arguments(package: str, description: str | None) -> Parser:
@@ -64,6 +67,8 @@ def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: d
     images = content_hash(split.images)  # which set a number is of
     results = {f"{domain} {args.split}{name and ', ' + name}":
                {**measure(each, split, device), "images": images} for name, each in measured.items()}
+    if domain == options["target"]:  # and what an unlabelled target would tell, for the report's comparison
+        results[f"{domain} {args.split}"]["criteria"] = of_network(network, split.images[:CRITERIA].to(device))
     print(f"{weights}: {options['method']}, {options['source']} -> {options['target']}")
     for title, figures in results.items():
         print(f"{title}: {table(figures, split.classes)}")

@@ -7,6 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import spearmanr
+
+from common.domains import TITLES
 from scripts.report_numbers import DIRECTIONS, earlier, measurement
 
 RELEASED = ("dann", "adda+st")
@@ -19,6 +22,11 @@ ROWS = (("source-only", "default", "source only: no target image touched"), ("so
         ("adda", "default", "ADDA, our network"), ("adda+st", "default", "**ADDA + self-training**, the weights of `hw3_p4.sh`"),
         ("adda+st", "seeds", "ADDA + self-training, mean ± standard deviation"),
         ("target-only", "default", "target only, the upper bound"))
+
+# the methods that see the target, and the criteria that need no label of it
+ADAPTED = ("dann", "adda", "adda+st")
+CRITERIA = {"nuclear norm": "nuclear norm of the predictions", "confident": "share of confident predictions",
+            "entropy": "low entropy of the predictions", "agreement": "agreement with the other runs"}
 
 SUMMARY = (("source-only", "source only: no target image"), ("dann", "**DANN**"), ("adda", "ADDA"),
            ("adda+st", "**ADDA + self-training**"), ("target-only", "trained with the target's labels, the upper bound"))
@@ -40,7 +48,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     return {"results": results_table(results), "report's recipe": report_recipe_table(results), "runs": runs_table(results),
             "ablation runs": runs_table(results, "ablation"), "ablation": ablation_table(results),
             "deviations": deviations_table(results), "faces": faces_table(results), "classes": classes_table(results),
-            "per class": per_class_table(results),
+            "per class": per_class_table(results), "criteria": criteria_table(results),
             **{f"pilots: {name}": pilots_table(pilot) for name, pilot in results["pilots"].items()}}
 
 
@@ -205,6 +213,36 @@ def ablation_table(results: dict[str, Any]) -> str:
         runs = [found.get(f"{what}-{source}-{target}") for source, target in DIRECTIONS]
         lines.append(f"| {title} | " + " | ".join(f"{accuracy(run):.1f}" if run else AGAIN for run in runs) + " |")
     return "\n".join(lines)
+
+
+def criteria_table(results: dict[str, Any]) -> str:
+    """How well criteria without any label rank the runs of our network that adapt to a target, and what they would have chosen."""
+    lines = ["| criterion | " + " | ".join(f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
+                                           for source, target in DIRECTIONS) + " |", "|---|" + "---|" * 6]
+    groups = [[card for card in (*runs_of(results, "dann", "adda"), *runs_of(results, "dann", "adda", of="ablation"))
+               if (card["options"]["source"], card["options"]["target"]) == direction and card["options"]["method"] in ADAPTED
+               and kind_of(card) == "default" and "criteria" in card["metrics"][measurement(card)]] for direction in DIRECTIONS]
+    if min(map(len, groups)) < 4:
+        return f"({AGAIN.capitalize()}.)"
+    for name, sign in (("nuclear norm", 1), ("confident", 1), ("entropy", -1), ("agreement", 1)):
+        cells = []
+        for cards in groups:
+            values = [sign * value for value in criterion(cards, name)]
+            accuracies = [accuracy(card) for card in cards]
+            rho = spearmanr(values, accuracies).statistic
+            cells += [f"{rho:.2f} ({len(cards)} runs)", f"{accuracies[values.index(max(values))]:.1f}", f"{max(accuracies):.1f}"]
+        lines.append(f"| {CRITERIA[name]} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def criterion(cards: list[dict[str, Any]], name: str) -> list[float]:
+    """Its value for each run. Agreement: the mean share of images on which the run names the class that another run names."""
+    found = [card["metrics"][measurement(card)]["criteria"] for card in cards]
+    if name != "agreement":
+        return [values[name] for values in found]
+    predictions = [values["predictions"].split() for values in found]
+    return [statistics.mean(statistics.mean(map(str.__eq__, mine, other)) for other in predictions if other is not mine)
+            for mine in predictions]
 
 
 def deviations_table(results: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from torch import nn
 
 from adda import losses
 from adda.models import build
+from common.criteria import criteria
 from common.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 
 SAYS_SOURCE, SAYS_TARGET = torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 20.0]])
@@ -54,13 +55,13 @@ def test_self_training_learns_the_teachers_classes_of_sure_images_alone():
     assert losses.self_training_loss(20.0 * torch.eye(10)[:4], teacher, sure) < 1e-3
 
 
-def test_monitors_tell_sure_diverse_and_collapsed_predictions_apart():
-    good = losses.monitors(20.0 * torch.eye(10).repeat(5, 1), 0.9)
+def test_criteria_tell_sure_diverse_and_collapsed_predictions_apart():
+    good = criteria(20.0 * torch.eye(10).repeat(5, 1), 0.9)
     assert good["confident"] == 1 and good["class entropy"] == pytest.approx(math.log(10), abs=1e-3)
     assert good["nuclear norm"] == pytest.approx(1, abs=1e-3)
-    collapsed = losses.monitors(20.0 * torch.eye(10)[:1].repeat(50, 1), 0.9)
+    collapsed = criteria(20.0 * torch.eye(10)[:1].repeat(50, 1), 0.9)
     assert collapsed["confident"] == 1 and collapsed["class entropy"] < 0.01 and collapsed["nuclear norm"] < 0.4
-    unsure = losses.monitors(torch.zeros(50, 10), 0.9)
+    unsure = criteria(torch.zeros(50, 10), 0.9)
     assert unsure["confident"] == 0 and unsure["nuclear norm"] < 0.4
     assert losses.collapse_warning(good, 1.0) is None and losses.collapse_warning(unsure, 0.2) is None
     assert "of 10 classes" in losses.collapse_warning(collapsed, 0.2) and "confident" in losses.collapse_warning(unsure, 0.5)

@@ -422,6 +422,7 @@ def test_every_method_trains_and_can_be_measured_and_drawn(name, recipe, root, t
     call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root, "--save", tmp_path / "released.safetensors")
     released = json.loads((tmp_path / "released.json").read_text())["metrics"]["svhn test"]
     assert released["accuracy"] == figures["accuracy"] and "after steps" not in released
+    assert len(released["criteria"]["predictions"].split()) == 90 and 0 < released["criteria"]["nuclear norm"] <= 1
     assert (tmp_path / "released.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     if recipe == "default" and name == "adda":
         call("adda.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",

@@ -247,6 +247,26 @@ def test_the_oracle_has_a_column_of_its_own():
     assert rows(run(70.0, {"10": 75.0}, 0, preset="default"))["DANN"][:2] == [report_tables.AGAIN] * 2
 
 
+def test_criteria_without_labels_are_ranked_against_accuracy():
+    def run(accuracy, norm, predictions, number, source="mnistm", target="svhn", **options):
+        options = {"preset": "default", "source": source, "target": target, "method": "dann", "epochs": 0, **options}
+        found = {"nuclear norm": norm, "confident": 1 - norm, "entropy": norm, "predictions": predictions}
+        return {"card": f"dann/results/{number}.json", "program": "dann.train", "options": options,
+                "metrics": {f"{target} test": {"accuracy": accuracy, "criteria": found}}}
+
+    numbers = [(70.0, 0.5, "1 2 3 4"), (71.0, 0.6, "1 2 3 4"), (72.0, 0.7, "1 2 3 5"), (73.0, 0.8, "9 8 3 5")]
+    runs = [run(*given, n, *domains) for domains in ((), ("svhn", "mnistm")) for n, given in enumerate(numbers)]
+    # neither runs of the report's recipe nor those that see no target count
+    others = [run(99.0, 0.0, "0 0 0 0", 9, preset="report"), run(99.0, 0.0, "0 0 0 0", 9, method="source-only")]
+    table = report_tables.criteria_table({"runs": [*runs, *others], "ablation": []})
+    rows = {line.split(" | ")[0].strip("| "): line.strip("|").split(" | ")[1:4] for line in table.splitlines()[2:]}
+    assert rows["nuclear norm of the predictions"] == ["1.00 (4 runs)", "73.0", "73.0"]
+    assert rows["share of confident predictions"] == ["-1.00 (4 runs)", "70.0", "73.0"]
+    assert rows["low entropy of the predictions"] == ["-1.00 (4 runs)", "70.0", "73.0"]
+    assert rows["agreement with the other runs"][1] == "70.0"  # (1 + 3/4 + 1/4) / 3 of the first and the second
+    assert "again" in report_tables.criteria_table({"runs": runs[:5], "ablation": []})
+
+
 def test_released_numbers_are_of_one_data_set(results):
     """All numbers towards MNIST-M were measured on the same test images, and those of the report on them too."""
     tested = {run["metrics"]["mnistm test"]["images"] for run in results["runs"] if run["options"].get("target") == "mnistm"}

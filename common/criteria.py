@@ -1,0 +1,34 @@
+"""What predictions on the target say of a network without any label: criteria by which one could choose among runs, if they rank
+them as accuracy does. No training and no choice of released weights uses them; the report compares them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def criteria(logits: Tensor, threshold: float = 0.9) -> dict[str, float]:
+    """Of predictions with logits (N, K): the share that is confident, with a class probability above the threshold; their mean
+    entropy (nats); the entropy of the predicted classes' distribution (nats; ln K where all are predicted equally often); and
+    the nuclear norm of the prediction matrix over √(K N), 1 where predictions are both confident and diverse (Cui et al. 2020).
+    """
+    probabilities = logits.float().softmax(1)
+    norm = torch.linalg.matrix_norm(probabilities, "nuc") / math.sqrt(probabilities.numel())
+    return {"confident": (probabilities.amax(1) > threshold).float().mean().item(),
+            "entropy": _entropy(probabilities).mean().item(), "class entropy": _entropy(probabilities.mean(0)).item(),
+            "nuclear norm": norm.item()}
+
+
+def of_network(network: nn.Module, images: Tensor) -> dict[str, Any]:
+    """The criteria of a network, in evaluation mode, on images (N, 3, H, W) uint8 on its device; and its predictions, by which the
+    agreement of several networks can be told."""
+    with torch.inference_mode():
+        logits = torch.cat([network(part.float() / 255) for part in images.split(500)])
+    return {**criteria(logits), "predictions": " ".join(map(str, logits.argmax(1).tolist()))}
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-1)
