@@ -15,14 +15,14 @@ from common.processes import mean_of_all
 
 
 class Classifier(nn.Module):
-    """What happens to the images, an encoder M, and the classifier C."""
+    """An encoder M and the classifier C, behind a fixed scaling of the images."""
 
     def __init__(self, scale: nn.Module, encoder: nn.Module, classifier: nn.Module) -> None:
         super().__init__()
         self.scale, self.encoder, self.classifier = scale, encoder, classifier
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 3, 28, 28) in [0, 1] → (N, D), what the discriminator sees."""
+        """Images (N, 3, 28, 28) in [0, 1] → features (N, D), the input of C and of the discriminator."""
         return self.encoder(self.scale(images))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class Classifier(nn.Module):
 
 
 class Adapted(nn.Module):
-    """The result: a network for each domain. Images of the target are classified by `target` alone; `source` stays beside it for
+    """The result: a network for each domain. `target` classifies images of the target; `source` is kept for
     pictures of the features."""
 
     def __init__(self, source: Classifier, target: Classifier) -> None:
@@ -45,7 +45,8 @@ class Adapted(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Features (N, D) → domain logits (N, 2), "source" = 0, "target" = 1. A conditional one sees features x predicted classes."""
+    """Features (N, D) → domain logits (N, 2), "source" = 0, "target" = 1. A conditional one sees the outer product
+    of features and predicted classes."""
 
     def __init__(self, layers: nn.Module, conditional: bool) -> None:
         super().__init__()
@@ -56,8 +57,8 @@ class Discriminator(nn.Module):
 
 
 class ClassFrequencies(nn.Module):
-    """How frequent each class is among the images of the target, as estimated from predictions: their running mean, which starts
-    from equal frequencies."""
+    """Estimate of how frequent each class is in the target: a running mean of predictions, starting from equal
+    frequencies."""
 
     estimate: Tensor
 
@@ -66,11 +67,12 @@ class ClassFrequencies(nn.Module):
         self.register_buffer("estimate", torch.full((classes,), 1 / classes))
 
     def update(self, logits: Tensor) -> None:
-        """With a batch of predictions (N, K). The last hundred batches make up 63 % of the estimate."""
+        """Update with a batch of predicted logits (N, K). The last hundred batches make up 63 % of the
+        estimate."""
         self.estimate.lerp_(mean_of_all(logits.softmax(1).mean(0)), 0.01)
 
     def log_ratio(self) -> Tensor:
-        """(K,) logarithm of each frequency over that of equally frequent classes."""
+        """(K,) log of each frequency relative to equal frequencies."""
         return (len(self.estimate) * self.estimate).log()
 
 

@@ -40,11 +40,11 @@ from common.views import plain, plain_batches, source_view, source_views, target
 from common.weights import save_tensors
 
 CHECKPOINT_EVERY = 1000  # steps of self-training
-KEPT = (20, 100, 300)  # steps of stage 2 after which its network is kept too, beside its last
+KEPT = (20, 100, 300)  # steps of stage 2 after which its networks are saved, in addition to the last
 
 
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
-    """The method, stage by stage. Returns the networks to be released."""
+    """Train the stages of the method and return the networks as they are released."""
     adapted = []
     for number in range(options.students):
         begin = number * (options.source_steps + options.adversarial_steps)
@@ -65,7 +65,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
 
 def train_source(network: Classifier, options: Options, data: Data, run: Run, begin: int, device: torch.device,
                  precision: str) -> Classifier:
-    """Stage 1 (equation 1): M_s and C on labelled source images, varied. Returns them averaged, in evaluation mode."""
+    """Stage 1 (equation 1): train M_s and C on labelled, augmented source images. Returns their average, in
+    evaluation mode."""
     averaged = EMA(network, options.ema)
     optimiser = optimiser_of(network, options)
     parts = {"network": network, "averaged": averaged.network, "optimiser": optimiser}
@@ -90,14 +91,14 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, be
             views = source_views(data.images[:2000], options, options.seed)
             run.log(step + 1, len(index), {"class loss": loss.item(),
                                            **held_out_accuracy(with_statistics(averaged.network, views, options), data)})
-    # its statistics are those of varied images, which is what it is shown in stage 2
+    # with statistics of augmented images, which is what it sees in stage 2
     return with_statistics(averaged.network, source_views(data.images[:10_000], options, options.seed), options)
 
 
 def adapt(source: Classifier, discriminator: Discriminator, options: Options, data: Data, run: Run, begin: int,
           device: torch.device, precision: str) -> Adapted:
-    """Stage 2 (equation 9): M_t, started from M_s, against D, both with the inverted-label loss; M_s and C stay frozen, their
-    BatchNorm statistics too."""
+    """Stage 2 (equation 9): train M_t, initialised from M_s, against D with the inverted-label loss. M_s and C
+    stay frozen, including their BatchNorm statistics."""
     end = begin + options.adversarial_steps
     source.requires_grad_(False).eval()
     target = copy.deepcopy(source)
@@ -120,7 +121,7 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
         source_images = share(source_view(data.images[index], options, draws))
         target_images = share(target_view(data.unlabelled[unlabelled_batches(step)], options, draws))
 
-        # D, on features that it cannot change
+        # the step of D; no gradient reaches the encoders
         with torch.no_grad(), autocast(device, precision):
             source_features, target_features = source.features(source_images), target.features(target_images)
         with autocast(device, precision):
@@ -130,7 +131,7 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
         discriminator_loss.backward()
         discriminator_optimiser.step()
 
-        # M_t, against the D that has just learned
+        # the step of M_t, against the updated D
         discriminator.requires_grad_(False)
         with autocast(device, precision):
             target_features = target.features(target_images)
@@ -154,9 +155,10 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
 
 def domain_logits(discriminator: Discriminator, classifier: Classifier, source: Tensor, target: Tensor, joint: bool
                   ) -> tuple[Tensor, Tensor]:
-    """D's logits (N, 2) and (M, 2) of source features (N, D) and target features (M, D), each domain in a batch of its own, or both
-    in one. D's step and the encoder's both ask here, since BatchNorm in D must see batches of one kind: taught on both domains
-    together, and asked about the target by itself, it would subtract the very difference that the encoder is to reduce."""
+    """Source features (N, D) and target features (M, D) → domain logits (N, 2) and (M, 2). Each domain is a batch
+    of its own, or both are one batch (`joint`). D's step and the encoder's step both call this function, because
+    BatchNorm in D must see batches of the same kind in both: trained on joint batches and applied to the target
+    alone, it would subtract the very difference that the encoder should reduce."""
     if joint:
         both = torch.cat([source, target])
         d_source, d_target = discriminator(both, classifier.classifier(both)).split([len(source), len(target)])
@@ -165,10 +167,11 @@ def domain_logits(discriminator: Discriminator, classifier: Classifier, source: 
 
 
 def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
-    """Stage 3: each student starts from an M_t and its C, its average is a teacher (Tarvainen & Valpola 2017; French et al. 2018),
-    and all learn from the mean of the teachers, since networks that began apart make different mistakes. Each step shows them
-    labelled source images and unlabelled target images, in separate forward passes, so that BatchNorm sees one domain at a
-    time. Returns the first teacher."""
+    """Stage 3, self-training: each student starts from an M_t and its C, and its weight average is a teacher
+    (Tarvainen & Valpola 2017; French et al. 2018). All students learn from the mean of the teachers, since
+    networks that were trained apart make different mistakes. In each step they see labelled source images and
+    unlabelled target images in separate forward passes, so that BatchNorm sees one domain at a time. Returns the
+    first teacher."""
     begin = options.students * (options.source_steps + options.adversarial_steps)
     students = nn.ModuleList(copy.deepcopy(each.target) for each in adapted).requires_grad_(True)
     teachers = EMA(students, options.ema)
@@ -186,7 +189,7 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
         target_weight = ramp(progress, options.ramp)
         set_rate(optimiser, options, step - begin, progress)
         students.train()
-        teachers.network.train()  # with its batch's own statistics: a student's alternate between the domains
+        teachers.network.train()  # with the statistics of the batch: running averages would mix the domains
         index, images = batches(step), data.unlabelled[unlabelled_batches(step)]
         with torch.no_grad(), autocast(device, precision):
             named = [teacher(share(shift(plain(images), 2, draws))) for teacher in teachers.network]
@@ -196,17 +199,17 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
             source_logits = torch.cat([student(share(source_view(data.images[index], options, draws))) for student in students])
             target_logits = torch.cat([student(share(target_view(images, options, draws))) for student in students])
             mask = losses.confidence_mask(teacher_logits, source_logits, options.threshold)
-            # source batches hold all classes equally often; what is learned should expect the target's frequencies instead
+            # classes are balanced in source batches; adjust the logits to the class frequencies of the target (Menon et al. 2021)
             source_loss = class_loss(source_logits - target_weight * frequencies.log_ratio(),
                                      share(data.labels[index]).repeat(len(students)))
             target_loss = losses.self_training_loss(target_logits, teacher_logits, mask)
-            # a guess, that the target's classes are equally frequent, until the teachers know better
+            # at first, before the teachers are reliable, keep every class predicted
             balance = options.balance * (1 - target_weight)
             loss = source_loss + target_weight * target_loss + balance * imbalance(target_logits)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        # counted from the run's first step: this teacher has nothing random to forget
+        # no warm-up of the average, since the teacher starts from trained weights
         teachers.update(students, step)
 
         done = step + 1 - begin
@@ -223,20 +226,20 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
 
 
 def both_domains(network: Classifier, options: Options, data: Data, count: int) -> Adapted:
-    """One network with the statistics of each domain's plain images."""
+    """The network twice, with BatchNorm statistics of plain images of either domain."""
     return Adapted(with_statistics(network, plain_batches(data.images[:count]), options),
                    with_statistics(network, plain_batches(data.unlabelled[:count]), options))
 
 
 def keep(adapted: Adapted, run: Run, done: int) -> None:
-    """checkpoints/000020.safetensors: the networks after that many steps of the run, for whoever wants to measure how they came
-    along (`adda.evaluate`)."""
+    """Save the networks after `done` steps of the run, as checkpoints/000020.safetensors. `adda.evaluate` measures
+    these files; no program chooses among them."""
     make_folder(run.folder / "checkpoints")
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", adapted)
 
 
 def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run, done: int) -> dict[str, float]:
-    """Save the teacher as it would be released after `done` steps of self-training; return what can be said of it without any
+    """Save the teacher as it would be released after `done` steps of self-training. Returns metrics that need no
     label of the target."""
     adapted = both_domains(teacher, options, data, 2000)
     keep(adapted, run, run.step + 1)
@@ -246,36 +249,37 @@ def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run,
 
 
 def held_out_accuracy(network: Classifier, data: Data) -> dict[str, float]:
-    """Percent of the source's held-out images that the network classifies rightly; nothing where none is held out."""
+    """Accuracy (%) on the held-out source images, or nothing if none are held out."""
     return {"held-out": accuracy(network, data.held_images, data.held_labels)} if len(data.held_images) else {}
 
 
 def with_statistics(network: Classifier, batches: list[Tensor], options: Options) -> Classifier:
-    """A copy in evaluation mode, its BatchNorm statistics from those batches (N, 3, H, W) in [0, 1]; no label is involved."""
+    """A copy in evaluation mode, with BatchNorm statistics of these batches (N, 3, H, W) in [0, 1]. No label is
+    involved."""
     return estimate_statistics(network, batches) if options.adabn else copy.deepcopy(network).eval()
 
 
 def source_batches(options: Options, data: Data, batch: int, device: torch.device) -> Balanced | Shuffled:
-    """Which labelled images make up the batch of a step."""
+    """Indices of the labelled images of each step."""
     if options.balanced:
         return Balanced(data.labels, batch, options.seed, "labelled batches")
     return Shuffled(len(data.labels), batch, options.seed, "labelled batches", device)
 
 
 def target_batches(options: Options, data: Data, device: torch.device) -> Shuffled:
-    """Which unlabelled images do."""
+    """Indices of the unlabelled images of each step."""
     return Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", device)
 
 
 def optimiser_of(network: nn.Module, options: Options) -> torch.optim.Optimizer:
-    """Of stages 1 and 3."""
+    """The optimiser of stages 1 and 3."""
     if options.optimiser == "sgd":
         return torch.optim.SGD(network.parameters(), options.lr, momentum=0.9, weight_decay=options.weight_decay, fused=True)
     return torch.optim.Adam(network.parameters(), options.lr, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, options: Options, step: int, progress: float) -> None:
-    """The learning rate of a stage's step."""
+    """Set the learning rate of a step of stage 1 or 3."""
     if options.optimiser == "sgd":
         rate = annealed(options.lr, math.floor(progress * options.epochs) / options.epochs if options.epochs else progress)
     else:

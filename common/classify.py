@@ -1,4 +1,4 @@
-"""Predicted classes, and what is said of them: accuracy, per-class accuracy, confusion matrix, prediction files."""
+"""Predict classes, and report accuracy, accuracy per class, confusion matrix and prediction files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from common.tables import to_csv
 
 
 def predict_classes(network: nn.Module, images: Tensor) -> Tensor:
-    """(N, 3, H, W) uint8 on the network's device → (N,) int64 classes. The network has to be in evaluation mode: in training mode
-    a prediction would depend on its batch."""
+    """Images uint8 (N, 3, H, W) on the device of the network → classes int64 (N,). The network must be in
+    evaluation mode, or predictions would depend on the batch."""
     assert not network.training, "predictions need a network in evaluation mode"
     network = without_batch_norm(network)
-    batch = 100 if images.device.type == "cpu" else 1000  # what a layer makes of 100 images stays in the CPU's cache
+    batch = 100 if images.device.type == "cpu" else 1000  # the activations of 100 images fit into the CPU's cache
     with torch.inference_mode():
         parts = [network(part.float() / 255).argmax(1) for part in images.split(batch)]
     return torch.cat(parts)
 
 
 def without_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in which each BatchNorm behind a convolution has become part of its weights: the same function, in less time."""
+    """A copy in which each BatchNorm after a convolution is folded into its weights: the same function, faster."""
     network = copy.deepcopy(network)
     for layers in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for place, (layer, following) in enumerate(itertools.pairwise(list(layers))):
@@ -39,7 +39,7 @@ def without_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Percent of the images (N, 3, H, W) uint8 that the network, in evaluation mode, classifies as labelled."""
+    """Accuracy (%) of the network, in evaluation mode, on images uint8 (N, 3, H, W)."""
     return 100 * (predict_classes(network, images) == labels).float().mean().item()
 
 
@@ -50,7 +50,8 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int = 10) -> 
 
 
 def report(predictions: Tensor, labels: Tensor, classes: int = 10) -> dict[str, Any]:
-    """Accuracies in percent (None for a class without images), the count, and the confusion matrix, as plain numbers."""
+    """Accuracy and accuracy per class in percent (None for a class without images), count and confusion matrix, as
+    plain numbers."""
     matrix = confusion_matrix(predictions, labels, classes)
     right, count = matrix.diag(), matrix.sum(1)
     per_class = [100 * int(r) / int(n) if n else None for r, n in zip(right, count, strict=True)]
@@ -59,7 +60,7 @@ def report(predictions: Tensor, labels: Tensor, classes: int = 10) -> dict[str, 
 
 
 def table(figures: dict[str, Any], classes: Sequence[str] = DIGITS) -> str:
-    """The report as text: a row for each true class with its accuracy and where its images went."""
+    """The report as text, with a row for each true class."""
     longest = max(4, *map(len, classes))
     width = max(7, longest + 4)
     lines = [f"accuracy {figures['accuracy']:.2f} % of {figures['count']} images",
@@ -71,6 +72,6 @@ def table(figures: dict[str, Any], classes: Sequence[str] = DIGITS) -> str:
 
 
 def write_predictions(path: Path, names: list[str], predictions: Tensor, classes: Sequence[str] = DIGITS) -> None:
-    """`image_name,label`, a row for each image, sorted by name; whole or not at all."""
+    """Write `image_name,label` with a row for each image, sorted by name, atomically."""
     rows = sorted(zip(names, [classes[place] for place in predictions.tolist()], strict=True))
     write(path, to_csv([("image_name", "label"), *rows]))

@@ -1,5 +1,5 @@
-"""What predictions on the target say of a network without any label: criteria by which one could choose among runs, if they rank
-them as accuracy does. No training and no choice of released weights uses them; the report compares them."""
+"""Label-free criteria: properties of the predictions on the target that might rank networks as accuracy does. No
+training and no choice of released weights uses them; the report compares them with accuracy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 
 def criteria(logits: Tensor, threshold: float = 0.9) -> dict[str, float]:
-    """Of predictions with logits (N, K): the share that is confident, with a class probability above the threshold; their mean
-    entropy (nats); the entropy of the predicted classes' distribution (nats; ln K where all are predicted equally often); and
-    the nuclear norm of the prediction matrix over √(K N), 1 where predictions are both confident and diverse (Cui et al. 2020).
-    """
+    """Criteria for predictions with logits (N, K): the share that is confident (largest probability above the
+    threshold), their mean entropy (nats), the entropy of the predicted class distribution (nats; ln K if all
+    classes are predicted equally often), and the nuclear norm of the prediction matrix divided by √(K N), which is
+    1 if predictions are confident and diverse (Cui et al. 2020)."""
     probabilities = logits.float().softmax(1)
     norm = torch.linalg.matrix_norm(probabilities, "nuc") / math.sqrt(probabilities.numel())
     return {"confident": (probabilities.amax(1) > threshold).float().mean().item(),
@@ -23,8 +23,8 @@ def criteria(logits: Tensor, threshold: float = 0.9) -> dict[str, float]:
 
 
 def of_network(network: nn.Module, images: Tensor) -> dict[str, Any]:
-    """The criteria of a network, in evaluation mode, on images (N, 3, H, W) uint8 on its device; and its predictions, by which the
-    agreement of several networks can be told."""
+    """The criteria of a network in evaluation mode, on images uint8 (N, 3, H, W) on its device, and its
+    predictions."""
     with torch.inference_mode():
         logits = torch.cat([network(part.float() / 255) for part in images.split(500)])
     return {**criteria(logits), "predictions": " ".join(map(str, logits.argmax(1).tolist()))}

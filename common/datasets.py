@@ -1,5 +1,5 @@
-"""Folder and CSV → uint8 tensors, labels, names; the decoded cache. A folder's table is FOLDER.csv beside it, with the columns
-image_name and label for digits, and one for each attribute of faces."""
+"""Read folders of images and their tables into tensors, and cache decoded images. The table of a folder is
+FOLDER.csv beside it, with the columns image_name and label for digits, and one column per attribute for faces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (N, 3, H, W), their files' names, and where they were asked for, labels int64 (N,): places among the classes."""
+    """Images uint8 (N, 3, H, W), the names of their files, and, if requested, labels int64 (N,) as indices into
+    `classes`."""
 
     images: Tensor
     names: list[str]
@@ -39,16 +40,16 @@ class ImageSet:
 
 
 def table_beside(folder: Path) -> Path:
-    """The table of a folder's images: FOLDER.csv beside it."""
+    """The path of the table of a folder: FOLDER.csv beside it."""
     folder = folder if folder.name not in ("", "..") else Path(os.path.abspath(folder))
     return folder.parent / f"{folder.name}.csv"
 
 
 def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool = False,
                 background: tuple[int, int, int] = WHITE) -> tuple[Tensor, list[str]]:
-    """All images of a folder, sorted by name: (N, 3, size, size) uint8 and the names; see `common.pictures` for how they are read.
-    A line on stderr says which files are passed over. InputError for a folder that is missing or holds no image, and for an
-    image that cannot be read."""
+    """Read all images of a folder, sorted by name: uint8 (N, 3, size, size) and the names; `common.pictures`
+    describes how. A line on stderr names files that are skipped. InputError if the folder is missing or has no
+    image, or if an image cannot be read."""
     content = look(folder)
     if not content.images:
         raise InputError(f"{folder} holds no image; is it the right folder?" + f" It has {content.below}" * bool(content.below))
@@ -60,36 +61,38 @@ def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool =
     decoded = decode(folder, names, size, square, background, cores())
     if isinstance(decoded, tuple):
         raise InputError(f"{decoded[0]} cannot be read as an image ({decoded[1]}); replace or remove it")
-    if file:  # under the key from before the decoding: what changed meanwhile has another one already
+    if file:  # under the key from before decoding: files changed meanwhile have another key
         _save(file, key, decoded)
     return torch.from_numpy(decoded), names
 
 
 def listing(folder: Path) -> list[Stamp]:
-    """The image files of a folder, sorted by name. InputError where a file that has an image's name cannot be one."""
+    """The image files of a folder, sorted by name. InputError if something named like an image is not a regular
+    file."""
     return look(folder).images
 
 
 def fingerprint(stamps: list[Stamp]) -> bytes:
-    """32 bytes that change with any file of the listing. The change time is what no program can set back: a file replaced
-    by another of the same size and date has a new one."""
+    """32 bytes that change with any file of the listing. They include the change time, which no program can set
+    back, so a file replaced by one of the same size and date is noticed."""
     return hashlib.sha256(CACHE_FORMAT + repr(stamps).encode()).digest()
 
 
 def cache_file(folder: Path, size: int, square: bool = False, background: tuple[int, int, int] = WHITE) -> Path | None:
-    """Where the decoded images of that folder are kept: below $HW3_CACHE, else in the user's cache folder; None without a home."""
+    """The file that caches the decoded images of a folder: below $HW3_CACHE, else in the user's cache folder; None
+    without a home folder."""
     try:
         base = Path(os.environ.get("HW3_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hw3")
-    except RuntimeError:  # neither $HOME nor an entry for this user
+    except RuntimeError:  # no $HOME and no entry for this user
         return None
     form = f" {size} {square} {background}".encode()
     return base / (hashlib.sha256(os.fsencode(folder.resolve()) + form).hexdigest()[:24] + ".u8")
 
 
 def _load(file: Path, key: bytes, count: int, size: int) -> np.ndarray | None:
-    """The cached images, or None where there are none, or not of this key, or not whole."""
+    """The cached images, or None if the file is missing, incomplete or has another key."""
     try:
-        if not file.is_file():  # a pipe would never end
+        if not file.is_file():  # reading a pipe would never end
             return None
         with file.open("rb") as stream:
             head = stream.read(36)
@@ -102,7 +105,7 @@ def _load(file: Path, key: bytes, count: int, size: int) -> np.ndarray | None:
 
 
 def _save(file: Path, key: bytes, images: np.ndarray) -> None:
-    """Keep the images if that is possible; a cache that cannot be written is no error."""
+    """Cache the images. Failing to write is not an error."""
     with contextlib.suppress(InputError):
         make_folder(file.parent)
         write(file, b"".join([key, _checksum(images), images.data]))
@@ -113,8 +116,8 @@ def _checksum(images: np.ndarray) -> bytes:
 
 
 def read_labels(table: Path, names: list[str], classes: Sequence[str] = DIGITS) -> Tensor:
-    """(N,) int64: the place among the classes of each named image's label, from the columns image_name and label. InputError for a
-    label that is none of them."""
+    """Labels of the named images as indices into `classes`, int64 (N,), from the columns image_name and label.
+    InputError if a label is not among the classes."""
     places = {text: place for place, text in enumerate(classes)}
     labels = []
     for name, text in zip(names, _label_texts(table, names), strict=True):
@@ -125,7 +128,7 @@ def read_labels(table: Path, names: list[str], classes: Sequence[str] = DIGITS) 
 
 
 def _wanted(text: str, classes: Sequence[str]) -> str:
-    """What a label should be instead of this one."""
+    """What a label should have been, for an error message."""
     if tuple(classes) != DIGITS:
         return f"one of {', '.join(classes[:10])}" + ", …" * (len(classes) > 10)
     hint = "; SVHN's own label 10 means 0, which scripts.prepare_data converts" if text == "10" else ""
@@ -133,8 +136,8 @@ def _wanted(text: str, classes: Sequence[str]) -> str:
 
 
 def read_classes(table: Path, names: list[str]) -> tuple[str, ...]:
-    """The different labels of the named images: in ascending order where all are numbers, else in alphabetical order. InputError
-    where an image has none, or all have the same."""
+    """The distinct labels of the named images, in ascending order if all are numbers, else in alphabetical order.
+    InputError if an image has no label or if all labels are the same."""
     texts = _label_texts(table, names)
     if "" in texts:
         raise InputError(f"{table}: {names[texts.index('')]} has no label")
@@ -145,7 +148,8 @@ def read_classes(table: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _label_texts(table: Path, names: list[str]) -> list[str]:
-    """The named images' labels; whole numbers without a decimal point, as which pandas writes them where one is missing."""
+    """The labels of the named images as text. Whole numbers lose the decimal point that pandas adds to a column
+    with gaps."""
     rows, _ = _rows(table, ["label"], names)
     values = [number(text) for text, in rows]
     return [str(int(value)) if value is not None and value.is_integer() else text.strip()
@@ -153,8 +157,9 @@ def _label_texts(table: Path, names: list[str]) -> list[str]:
 
 
 def read_attributes(table: Path, names: list[str], wanted: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
-    """(N, A) uint8 of 0 and 1, and the A columns' names: those that are wanted, or all. 1, 1.0, True are yes; 0, 0.0, False, -1
-    (CelebA's own no) are no. InputError where a wanted column is missing or a value is none of these."""
+    """Attributes of the named images: (N, A) uint8 of 0 and 1, and the names of the A columns (all, unless some
+    are wanted). 1, 1.0 and True mean yes; 0, 0.0, False and -1 (as in CelebA) mean no. InputError if a wanted
+    column is missing or a value is something else."""
     rows, columns = _rows(table, wanted, names)
     words = {"true": 1.0, "false": 0.0}  # as pandas writes them
     values = [[words.get(text.strip().lower(), number(text)) for text in row] for row in rows]
@@ -166,8 +171,8 @@ def read_attributes(table: Path, names: list[str], wanted: Sequence[str] | None 
 
 
 def _rows(table: Path, wanted: Sequence[str] | None, names: list[str]) -> tuple[list[list[str]], list[str]]:
-    """The wanted columns' text for each of the names, and the columns. Rows of absent images are passed over with one sentence on
-    stderr."""
+    """The text of the wanted columns for each name, and the names of the columns. Rows of absent images are
+    skipped, with one line on stderr."""
     if not table.exists():
         raise InputError(f"{table} is not there; it holds the table of the images in {table.with_suffix('')}")
     columns, found = read_columns(table, wanted)
@@ -185,5 +190,5 @@ def _rows(table: Path, wanted: Sequence[str] | None, names: list[str]) -> tuple[
 
 
 def content_hash(images: Tensor) -> str:
-    """SHA-256 (first 16 hexadecimal digits) of decoded images: which data a number was made from."""
+    """The first 16 hexadecimal digits of the SHA-256 of decoded images. It identifies the data behind a number."""
     return hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

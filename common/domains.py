@@ -1,4 +1,5 @@
-"""Domains: the two that scripts.prepare_data makes and any folder of labelled images, and what a training between them may see."""
+"""Domains, by name or as any folder of labelled images, and the data that a training between two domains may
+see."""
 
 from __future__ import annotations
 
@@ -16,12 +17,12 @@ TITLES = {"mnistm": "MNIST-M", "svhn": "SVHN"}
 
 
 def title(domain: str) -> str:
-    """A domain's name in print."""
+    """The name of a domain in print."""
     return TITLES.get(domain) or name(domain)
 
 
 def name(domain: str) -> str:
-    """A domain's name in the names of files."""
+    """The name of a domain in file names."""
     return Path(domain).resolve().name
 
 
@@ -31,7 +32,7 @@ def other(domain: str) -> str:
 
 
 def pair(source: str | None, target: str | None) -> tuple[str, str]:
-    """Source and target, where one of the two domains is enough to know the other. InputError where it is not."""
+    """Source and target, if one of them determines the other. InputError if it does not."""
     if target is None and source is not None and source not in DOMAINS:
         raise InputError(f"--source {source} needs a --target to adapt to")
     source = source or (other(target) if target in DOMAINS else DOMAINS[0])
@@ -39,9 +40,9 @@ def pair(source: str | None, target: str | None) -> tuple[str, str]:
 
 
 def place(root: Path, domain: str, split: str) -> tuple[Path, Path]:
-    """A split's folder of images and its table. For one of the two domains ROOT/digits/DOMAIN/SPLIT and SPLIT.csv beside it. Any
-    other folder has DIR/SPLIT and DIR/SPLIT.csv likewise; or it is not divided, and its table is DIR.csv or the only .csv file
-    in it. InputError where there is no such folder."""
+    """The image folder and the table of a split. For mnistm and svhn these are ROOT/digits/DOMAIN/SPLIT and
+    SPLIT.csv beside it. Any other folder has DIR/SPLIT and DIR/SPLIT.csv; or it is not divided, and its table is
+    DIR.csv or the only .csv file in it. InputError if there is no such folder."""
     if domain in DOMAINS:
         folder = root / "digits" / domain / split
         if not folder.is_dir():
@@ -59,11 +60,11 @@ def place(root: Path, domain: str, split: str) -> tuple[Path, Path]:
 
 
 def read_split(root: Path, domain: str, split: str, labelled: bool, classes: Sequence[str] | None = None) -> ImageSet:
-    """One split of a domain, every image of 28x28 pixels. Labels are places among the `classes`; where none are given, these are
-    the digits, or for a folder of one's own the different labels in its table. Without `labelled` the table is not opened.
-    InputError where something is missing."""
+    """Read one split of a domain, with images of 28x28 pixels. Labels are indices into `classes`. By default these
+    are the ten digits for mnistm and svhn, and the distinct labels in the table for any other folder. Without
+    `labelled` the table is not opened. InputError if something is missing."""
     folder, table = place(root, domain, split)
-    # scripts.prepare_data leaves a note of how it blended; other people's data have none, and are taken as they are
+    # scripts.prepare_data notes how it blended the digits; data from elsewhere have no note and are accepted
     note = folder.parent / f".{split}.json"
     if domain == "mnistm" and note.exists() and read_object(note).get("blend") != "binarised":
         raise InputError(f"{folder} was made by an earlier version, which blended the digits' grey levels; the published MNIST-M "
@@ -76,14 +77,15 @@ def read_split(root: Path, domain: str, split: str, labelled: bool, classes: Seq
 
 
 class Data:
-    """Training images as uint8 (N, 3, 28, 28) on the training's device: of one domain with labels, the last `held_out` of them
-    kept apart for the progress line, and of the other without (the labelled ones again where `unlabelled` names no domain).
-    Only the labelled domain's table is opened; `classes` are counted from it."""
+    """Training images as uint8 (N, 3, 28, 28) on the device: labelled images of one domain, with the last
+    `held_out` of them kept apart for the progress line, and unlabelled images of the other (the labelled ones
+    again if `unlabelled` is None). Only the table of the labelled domain is opened; `classes` are counted from
+    it."""
 
     def __init__(self, root: Path, labelled: str, unlabelled: str | None, held_out: int, device: torch.device) -> None:
         split = read_split(root, labelled, "train", labelled=True)
         assert split.labels is not None
-        # the last images, since SVHN's order follows its photographs: neighbours from one photograph stay together
+        # hold out the last images: SVHN is ordered by photograph, so digits of one photograph stay together
         kept = len(split.images) - min(held_out, len(split.images) // 10)
         if kept < 2:
             raise InputError(f"{root}: {labelled} has too few training images ({len(split.images)}) to train on")

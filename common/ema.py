@@ -1,4 +1,4 @@
-"""The averaged network that is evaluated and released, and the statistics it is evaluated with."""
+"""Weight averaging, and BatchNorm statistics for the averaged network."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class EMA(Generic[Network]):
-    """Exponential moving average of a network's weights; `network` is the teacher.
+    """Exponential moving average of the weights of a network, in `network`.
 
-    The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that the random start is soon forgotten. Only parameters are
-    averaged: BatchNorm statistics of averaged weights are not the average of statistics, and are re-estimated before any
-    evaluation (`estimate_statistics`); until then the buffers are copies of the student's.
+    The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that the random initialisation is soon forgotten.
+    Only parameters are averaged. BatchNorm statistics of averaged weights are not averages of statistics, so they
+    are copied from the training network here and estimated again before evaluation (`estimate_statistics`).
     """
 
     def __init__(self, network: Network, decay: float) -> None:
@@ -33,14 +33,15 @@ class EMA(Generic[Network]):
 
 @torch.no_grad()
 def estimate_statistics(network: Network, batches: list[Tensor]) -> Network:
-    """A copy of the network in evaluation mode, its BatchNorm statistics the plain mean over the given batches of images
-    (N, 3, H, W) float in [0, 1]; no label is involved (AdaBN, Li et al. 2017, where the images are the target's)."""
+    """A copy of the network in evaluation mode, with BatchNorm statistics averaged over the given batches of
+    images (N, 3, H, W), float in [0, 1]. No label is involved. With target images this is AdaBN (Li et al.
+    2017)."""
     network = copy.deepcopy(network).eval()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d | nn.SyncBatchNorm):
             layer.reset_running_stats()
-            layer.momentum = None  # cumulative mean instead of an exponential one
-            layer.train()          # this layer alone: dropout must stay off
+            layer.momentum = None  # a cumulative instead of an exponential mean
+            layer.train()          # only this layer; dropout stays off
     for images in batches:
         network(images)
     return network.eval()

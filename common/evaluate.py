@@ -22,7 +22,7 @@ from common.domains import DOMAINS, read_split
 from common.files import check_writable, write
 from common.weights import card_of, classes_of, load_into, load_tensors, save_card, save_weights
 
-CRITERIA = 2000  # images of the target that the label-free criteria look at
+CRITERIA = 2000  # target images for the label-free criteria
 
 
 def arguments(package: str, description: str | None) -> Parser:
@@ -47,15 +47,15 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(network: nn.Module, split: ImageSet, device: torch.device) -> dict[str, Any]:
-    """The report of `common.classify` on labelled images."""
+    """Accuracy and confusion matrix of a network on labelled images, as `common.classify.report` gives them."""
     assert split.labels is not None
     return report(predict_classes(network, split.images.to(device)).cpu(), split.labels, len(split.classes))
 
 
 def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: dict[str, Any], device: torch.device,
             measured: dict[str, nn.Module]) -> None:
-    """Measure the networks that are named (one of them "", the result itself); print, and write what was asked for. `network` is
-    what --save writes."""
+    """Measure the named networks (one of them is "", the result itself), print the figures, and write the files
+    that were requested. `network` is what --save writes."""
     for path in (args.json, args.save):
         if path:
             check_writable(path)
@@ -64,10 +64,10 @@ def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: d
     options = card["options"]
     domain = args.domain or options["target"]
     split = read_split(args.data, domain, args.split, labelled=True, classes=classes_of(card, weights))
-    images = content_hash(split.images)  # which set a number is of
+    images = content_hash(split.images)  # identifies the test set
     results = {f"{domain} {args.split}{name and ', ' + name}":
                {**measure(each, split, device), "images": images} for name, each in measured.items()}
-    if domain == options["target"]:  # and what an unlabelled target would tell, for the report's comparison
+    if domain == options["target"]:  # the report compares these with the accuracy
         results[f"{domain} {args.split}"]["criteria"] = of_network(network, split.images[:CRITERIA].to(device))
     print(f"{weights}: {options['method']}, {options['source']} -> {options['target']}")
     for title, figures in results.items():
@@ -82,19 +82,19 @@ def program(args: argparse.Namespace, weights: Path, network: nn.Module, card: d
     if args.save and args.save.suffix == ".json":
         save_card(args.save, with_metrics(card, results))
     elif args.save:
-        # released weights are the last step's, and their card says nothing of a choice by target labels
+        # released weights are those of the last step; their card holds no accuracies of other steps
         results[f"{domain} {args.split}"].pop("after steps", None)
         save_weights(args.save, network, with_metrics(card, results))
 
 
 def with_metrics(card: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """The card, with these results beside or in place of those that it has."""
+    """The card with these results added or replaced."""
     return {**card, "metrics": {**card.get("metrics", {}), **results}}
 
 
 def oracle(folder: Path, network: nn.Module, split: ImageSet, device: torch.device) -> dict[int, float]:
-    """Steps → accuracy of each checkpoint that a run kept. Whoever takes the best of them chooses by the labels of the very images
-    that it is measured on."""
+    """Accuracy of each checkpoint of a run, by its step. Choosing the best one means choosing by test labels, so
+    it is not a result."""
     network, accuracies = copy.deepcopy(network), {}
     for file in sorted(folder.glob("*.safetensors")):
         load_into(network, load_tensors(file), file)

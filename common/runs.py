@@ -1,8 +1,8 @@
-"""A run folder: options.json, metrics.jsonl, log.txt, last.pt, and all that a training does with them.
+"""A run folder with options.json, metrics.jsonl, log.txt and last.pt, and the operations of a training on it.
 
-The folder is made by `start`, found again by `resume`. `Run.steps` counts the steps of a training, saves the checkpoint now and
-then, and ends at Ctrl-C; `Run.log` writes one line to the screen and one record to metrics.jsonl; `Run.save` replaces the
-checkpoint in one move, so that a killed training always leaves a whole one.
+`start` makes the folder, `resume` opens it again. `Run.steps` counts the steps, saves a checkpoint now and then,
+and stops at Ctrl-C. `Run.log` prints a progress line and appends a record to metrics.jsonl. `Run.save` replaces
+the checkpoint atomically, so a killed training always leaves a complete one.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ T = TypeVar("T", bound=nn.Module)
 
 
 class Stopped(Exception):
-    """Ctrl-C: the checkpoint is saved, and the training ends here."""
+    """Raised after Ctrl-C, when the checkpoint has been saved."""
 
 
 @dataclasses.dataclass
 class Run:
-    """An open run folder. `step` steps of `total_steps` are done, which took `seconds` in earlier sessions; `state` is the
-    checkpoint that the training continues from, None at its start."""
+    """An open run folder. `step` of `total_steps` steps are done; earlier sessions took `seconds`. `state` is the
+    checkpoint to continue from, or None."""
 
     folder: Path
     total_steps: int
@@ -56,9 +56,9 @@ class Run:
         self.screen_is_there = True
 
     def steps(self, parts: dict[str, Any], end: int | None = None) -> Iterator[int]:
-        """The steps from the present one up to `end` (the whole run's, where none is given). After the first of the run, every
-        `save_every` steps, at the end, and when someone wants to stop, the state of `parts` (networks and optimisers by their
-        names) becomes the checkpoint."""
+        """Iterate over the steps up to `end` (default: the end of the run). The state of `parts` (networks and
+        optimisers by name) is saved after the first step of the run, every `save_every` steps, at the end, and
+        when the run is interrupted."""
         end = self.total_steps if end is None else end
         while self.step < end:
             yield self.step
@@ -70,8 +70,8 @@ class Run:
                 raise Stopped
 
     def restore(self, parts: dict[str, Any], begin: int = -1) -> None:
-        """Give the parts the checkpoint's state, if the run continues from one that was made after more than `begin` steps.
-        InputError where it does not fit them."""
+        """Load the checkpoint into the parts, if the run continues from one made after more than `begin` steps.
+        InputError if it does not fit."""
         if self.state is None or self.first_step <= begin:
             return
         try:
@@ -84,8 +84,9 @@ class Run:
             raise InputError(f"{self.folder / 'last.pt'} is not of this training ({name}: {reason}); start the run again") from None
 
     def stage(self, name: str, end: int, network: T, make: Callable[[], T]) -> T:
-        """The result of a stage that ends after `end` steps: what `make` returns, in evaluation mode. It is kept in the run
-        folder, and a run that is resumed in a later stage loads it into `network`. InputError where it is missing."""
+        """The result of a stage that ends after `end` steps, in evaluation mode. `make` trains it, and it is saved
+        in the run folder. A run that is resumed in a later stage loads it into `network` instead. InputError if
+        the file is missing."""
         path = self.folder / f"stage-{name}.safetensors"
         if self.first_step <= end:
             made = make()
@@ -97,15 +98,15 @@ class Run:
         return network.eval()
 
     def log_due(self, step: int) -> bool:
-        """Whether the step that is being made is one to report."""
+        """Whether this step is one to report."""
         return (step + 1) % self.log_every == 0 or step + 1 == self.total_steps
 
     def elapsed(self) -> float:
         return self.seconds + time.perf_counter() - self.began
 
     def log(self, step: int, images_per_step: int, metrics: dict[str, float]) -> None:
-        """`metrics` as they stand after `step` steps: a progress line, and a record of metrics.jsonl. InputError where one is
-        not finite."""
+        """Report the metrics after `step` steps: a progress line, and a record in metrics.jsonl. InputError if a
+        metric is not finite."""
         if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
             raise InputError(f"{bad[0]} is {metrics[bad[0]]} after {step} steps; try a smaller learning rate")
         here = max(time.perf_counter() - self.began, 1e-9)
@@ -125,7 +126,7 @@ class Run:
                 self.ornament(self.tensorboard.add_scalar, name.replace(" ", "_"), value, step)
 
     def say(self, line: str) -> None:
-        """A line to the screen and to log.txt. A training does not end because one of them is closed or full."""
+        """Write a line to the screen and to log.txt. The training goes on if one of them is closed or full."""
         if self.screen_is_there:
             try:
                 print(line, flush=True)
@@ -140,24 +141,25 @@ class Run:
             pass
 
     def ornament(self, make: Callable[..., Any], *arguments: Any) -> None:
-        """Make something that the training can do without, a picture for example: where that fails, it is said and no more."""
+        """Draw something that is not essential, such as a sample picture. A failure is reported and does not stop
+        the training."""
         try:
             make(*arguments)
-        except Exception as problem:  # whatever drawing can raise
+        except Exception as problem:  # drawing can raise anything
             if out_of_memory(problem):
                 raise
             self.say(f"warning: {type(problem).__name__} while drawing ({problem}); the training goes on")
 
     def save(self, state: dict[str, Any]) -> None:
-        """last.pt: the state (tensors and plain values only, so that weights_only=True can read it) after this step."""
+        """Save a state (tensors and plain values only, so that it loads with weights_only=True) as last.pt."""
         buffer = io.BytesIO()
         torch.save({**state, "step": self.step, "seconds": self.elapsed()}, buffer)
         write(self.folder / "last.pt", buffer.getvalue())
 
 
 def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: bool = False) -> Run:
-    """A new run in that folder. InputError where it holds a run already or cannot be made. A run that ended before its first
-    checkpoint is begun again."""
+    """Open a new run in that folder. A run that ended before its first checkpoint is started again. InputError if
+    the folder holds another run or cannot be made."""
     if (folder / "last.pt").exists():
         raise InputError(f"{folder} holds a run already; continue it with --resume {folder}, or name another with --run")
     make_folder(folder)
@@ -169,13 +171,13 @@ def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: 
 
 
 def write_options(folder: Path, options: dict[str, Any]) -> None:
-    """options.json."""
+    """Write options.json."""
     write(folder / "options.json", json.dumps(options, indent=2) + "\n")
 
 
 def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> Run:
-    """The run of that folder with its checkpoint, or at its beginning where it ended before the first one. Records that a killed
-    session wrote after its checkpoint are dropped."""
+    """Open the run in that folder at its checkpoint, or at its beginning if there is none. Records written after
+    the checkpoint are dropped."""
     path = folder / "last.pt"
     state = _checkpoint(path, total_steps, device) if path.exists() else None
     step, seconds = (state["step"], state["seconds"]) if state else (0, 0.0)
@@ -186,15 +188,15 @@ def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bo
 
 
 def _checkpoint(path: Path, total_steps: int, device: torch.device) -> dict[str, Any]:
-    """What last.pt holds. InputError where that is no checkpoint of a run of that many steps."""
+    """The content of last.pt. InputError if it is not a checkpoint of a run of that many steps."""
     content = read_bytes(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, about pickles that are no checkpoint
+            warnings.simplefilter("ignore")  # torch warns about pickles that are not checkpoints
             state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         step, seconds = state["step"], state["seconds"]
         assert isinstance(step, int) and isinstance(seconds, int | float)
-    except Exception as problem:  # a damaged file raises one of half a dozen types
+    except Exception as problem:  # damaged files raise many types
         raise InputError(f"{path} is damaged ({type(problem).__name__}); start the run again") from None
     if not (0 <= step <= total_steps and 0 <= seconds < math.inf):
         raise InputError(f"{path} is damaged: it says {step} of {total_steps} steps in {seconds} seconds; start the run again")
@@ -202,7 +204,8 @@ def _checkpoint(path: Path, total_steps: int, device: torch.device) -> dict[str,
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl; what is none, such as a line that a power cut has torn, is passed over."""
+    """The records of metrics.jsonl. Lines that are not valid records, such as one cut off by a power failure, are
+    skipped."""
     records = []
     path = folder / "metrics.jsonl"
     for line in read_text(path).splitlines() if path.exists() else []:
@@ -216,19 +219,19 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_options(folder: Path) -> dict[str, Any]:
-    """The options a run was started with. InputError where the folder is no run."""
+    """The options that a run was started with. InputError if the folder is not a run."""
     if not (folder / "options.json").exists():
         raise InputError(f"{folder} is no run folder (options.json is missing); see the folders below runs/")
     return read_object(folder / "options.json")
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """`lr 0.001 -> 0.002, …`: what differs between two sets of options, empty where nothing does."""
+    """The options that differ, as `lr 0.001 -> 0.002, …`; empty if none do."""
     return ", ".join(f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name])
 
 
 def new_folder(package: str, name: str) -> Path:
-    """Make runs/<package>/<time>-<name>, below the current folder; with a number behind it where another run had the same idea."""
+    """Make runs/<package>/<time>-<name> below the current folder, with a number appended if it exists already."""
     base = Path("runs") / package
     make_folder(base)
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
@@ -246,8 +249,9 @@ def new_folder(package: str, name: str) -> Path:
 
 @contextmanager
 def interruptible(caught: list[int]) -> Iterator[None]:
-    """Ctrl-C, a polite kill and a closed terminal only fill the list, so that the loop can finish its step and save; a second one
-    ends at once. What is ignored (a closed terminal, under nohup) stays ignored."""
+    """Within this context, SIGINT, SIGTERM and SIGHUP are only noted in the list, so that the loop can finish its
+    step and save. A second signal ends the program at once. Signals that are ignored (SIGHUP under nohup) stay
+    ignored."""
     def catch(number: int, frame: object) -> None:
         if caught:
             sys.exit(128 + number)
@@ -263,7 +267,8 @@ def interruptible(caught: list[int]) -> Iterator[None]:
 
 
 def _check_shapes(optimiser: torch.optim.Optimizer) -> None:
-    """ValueError where an optimiser's averages have not the shapes of their weights, which it does not look at itself."""
+    """ValueError if the averages of an optimiser do not have the shapes of their weights. The optimiser itself
+    does not check."""
     for weight, averages in optimiser.state.items():
         if any(value.shape != weight.shape for value in averages.values() if torch.is_tensor(value) and value.dim()):
             raise ValueError("its averages have other shapes than the weights")
@@ -274,4 +279,4 @@ def _tensorboard(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("--tensorboard needs the package of that name: pip install tensorboard") from None
-    return SummaryWriter(str(folder), purge_step=step)  # what a killed session wrote after its checkpoint is not shown
+    return SummaryWriter(str(folder), purge_step=step)  # hides what was written after the checkpoint

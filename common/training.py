@@ -1,4 +1,4 @@
-"""What the command lines of all trainings do alike: options, resume, dry run, run folder, card."""
+"""The command line, the run folder and the card that all trainings share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def arguments(program: str, description: str | None, options: type, presets: tup
 
 @dataclasses.dataclass
 class Setting:
-    """What a training starts from: the program, its command line, the options, and where the arithmetic runs."""
+    """The inputs of a training: program, command line, options, preset, device and precision."""
 
     program: str
     args: argparse.Namespace
@@ -54,8 +54,9 @@ class Setting:
 
 def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace], T],
             may_grow: Callable[[T], bool] = lambda options: False) -> Setting:
-    """Read the command line. The options are those of the run that --resume names, or those that `chosen` makes of the arguments;
-    they are of their types and within their ranges. `may_grow`: whether a run with these options can be resumed for more epochs."""
+    """Parse the command line. The options are those of the run given by --resume, or those that `chosen` derives
+    from the arguments. They are validated. `may_grow` says whether a run with these options can be resumed for
+    more epochs."""
     if {"-h", "--help"} & {*sys.argv[1:]}:  # with the defaults that hold for what else the command line names
         given = parser.parse_known_args([argument for argument in sys.argv[1:] if argument not in ("-h", "--help")])[0]
         given.preset = getattr(given, "preset", None) or "default"
@@ -78,8 +79,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
 
 def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Callable[[argparse.Namespace], T],
              may_grow: Callable[[T], bool]) -> tuple[T, dict[str, Any]]:
-    """The options of the run that --resume names, and its options.json; its preset and precision go into `args`, since a run that
-    went on in another precision would not be the same run. InputError where the command line asks for something else."""
+    """The options of the run given by --resume, and its options.json. Preset and precision are copied into `args`,
+    since a run cannot change its precision. InputError if the command line asks for something else."""
     before, file = runs.read_options(args.resume), args.resume / "options.json"
     if before.get("program") != program:
         raise InputError(f"{args.resume} is a run of {before.get('program', 'an earlier version')}, not of {program}; continue it "
@@ -107,7 +108,7 @@ def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Calla
 
 
 def show_plan(written: dict[str, Any], network: nn.Module, images: int, held_out: int, device: torch.device) -> None:
-    """What --dry-run prints."""
+    """Print the plan of --dry-run."""
     width = max(map(len, written))
     print("\n".join(f"{name:<{width}} {value}" for name, value in written.items()))
     print(f"{sum(p.numel() for p in network.parameters()):,} parameters; {images:,} labelled images, {held_out:,} held out; "
@@ -115,16 +116,17 @@ def show_plan(written: dict[str, Any], network: nn.Module, images: int, held_out
 
 
 def written(setting: Setting, data: dict[str, str]) -> dict[str, Any]:
-    """What options.json and a card's `options` hold: the recipe, and what else decides the numbers that come out."""
+    """The content of options.json, and of `options` on a card: the recipe and everything else that determines the
+    result."""
     return {"program": setting.program, "preset": setting.preset, "precision": setting.precision, "data": data,
             "threads": torch.get_num_threads(), **dataclasses.asdict(setting.options)}
 
 
 def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], command: str, measure: str,
               train: Callable[[runs.Run], nn.Module], card: dict[str, Any] | None = None) -> None:
-    """Open the run folder (a new one with `name` in it, or the one to resume), train, and save the weights with their card. `data`:
-    a hash of each set of images; `command`: what makes this run; `measure`: the program that tells how good its weights are;
-    `card`: further entries, which `train` may fill."""
+    """Open the run folder (a new one with `name` in it, or the one to resume), train, and save the weights with
+    their card. `data` maps each set of images to its hash, `command` reproduces the run, and `measure` is the
+    program that evaluates its weights. `card` holds further entries, which `train` may fill."""
     args, options = setting.args, written(setting, data)
     recipe = {name: value for name, value in options.items() if name not in ("program", "data")}
     if steps < 1:
@@ -166,5 +168,5 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
 
 
 def selection(options: Any) -> str:
-    """How the weights of a run are chosen: not at all."""
+    """A description of how the weights of a run are selected: always the last step."""
     return "the last step of a fixed schedule" + (", averaged weights (EMA)" if options.ema else "")

@@ -1,5 +1,5 @@
-"""Released weights: a safetensors file, and beside it a card (JSON) that says which program made them, with which options, from
-which data. Whoever reads weights reads them here, where the card and the tensors are checked."""
+"""Released weights: a safetensors file, and beside it a card (JSON) with the program, options and data that made
+them. All code that loads weights does so here, where the card and the tensors are checked."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ SUFFIX = ".safetensors"
 
 
 def card_of(weights: Path) -> Path:
-    """The card that belongs to a weights file. InputError for a name that does not end in .safetensors, since two files could
-    then share one card."""
+    """The path of the card of a weights file. InputError if the name does not end in .safetensors, since two files
+    could then share a card."""
     if weights.suffix != SUFFIX or weights.is_dir():
         raise InputError(f"{weights} is not the name of a weights file; name one that ends in {SUFFIX}")
     return weights.with_suffix(".json")
 
 
 def save_weights(path: Path, network: nn.Module, card: dict[str, Any]) -> None:
-    """Write the network's state and its card, each atomically."""
+    """Write the state of the network and its card, each atomically."""
     save_tensors(path, network)
     save_card(card_of(path), card)
 
 
 def save_tensors(path: Path, network: nn.Module) -> None:
-    """Write the network's state alone."""
+    """Write the state of the network only."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write(path, save(state))
 
@@ -49,7 +49,7 @@ def save_card(path: Path, card: dict[str, Any]) -> None:
 
 
 def read_card(path: Path, *programs: str) -> dict[str, Any]:
-    """A card that one of these programs made. InputError for any other file."""
+    """Read a card made by one of these programs. InputError for any other file."""
     card = read_object(path)
     if card.get("program") not in programs:
         made_by = f"is of {card['program']}" if isinstance(card.get("program"), str) else "names no program that made it"
@@ -60,7 +60,7 @@ def read_card(path: Path, *programs: str) -> dict[str, Any]:
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The state alone. InputError where the file is damaged."""
+    """Load the state only. InputError if the file is damaged."""
     try:
         return load(read_bytes(path))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -68,8 +68,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(path: Path, program: str, options: type[T], *needed: str) -> tuple[dict[str, Tensor], T, dict[str, Any]]:
-    """State, options and card of weights that this program made; the options that are `needed` to build the network have to be on
-    the card. InputError that names the file where one is missing, damaged or another program's."""
+    """State, options and card of weights made by this program. The card must hold the options that are `needed` to
+    build the network. InputError names the file that is missing, damaged or made by another program."""
     for file in (path, card_of(path)):
         if not file.exists():
             raise InputError(f"{file} is not there; it comes with the repository, or train the network to make it")
@@ -78,7 +78,7 @@ def load_weights(path: Path, program: str, options: type[T], *needed: str) -> tu
 
 
 def classes_of(card: dict[str, Any], weights: Path) -> tuple[str, ...]:
-    """The names of the classes that a network tells apart: digits, where its card names none. InputError where they are damaged."""
+    """The names of the classes of a network; the digits if its card has none. InputError if they are damaged."""
     classes = card.get("classes", DIGITS)
     if not (isinstance(classes, list | tuple) and len(classes) > 1 and all(isinstance(name, str) for name in classes)):
         raise InputError(f"{card_of(weights)} is damaged: its classes are no list of names")
@@ -86,7 +86,8 @@ def classes_of(card: dict[str, Any], weights: Path) -> tuple[str, ...]:
 
 
 def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Strict loading. InputError where the file belongs to another network, or holds numbers that are not finite."""
+    """Load the state, strictly. InputError if it belongs to another network or holds values that are not
+    finite."""
     expected = network.state_dict()
     if state.keys() != expected.keys():
         name = sorted(state.keys() ^ expected.keys())[0]
@@ -101,6 +102,6 @@ def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a number."""
+    """Versions of the packages that influence the results."""
     return {"python": platform.python_version(), "torch": torch.__version__, "numpy": version("numpy"),
             "pillow": version("pillow")}

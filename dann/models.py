@@ -15,7 +15,8 @@ from dann.losses import reverse_gradient
 
 
 class DANN(nn.Module):
-    """G_f, G_y, G_d, and what happens to the images before them."""
+    """Feature extractor G_f, label predictor G_y and domain classifier G_d, behind a fixed scaling of the
+    images."""
 
     def __init__(self, scale: nn.Module, feature: nn.Module, classifier: nn.Module, domain: nn.Module,
                  conditional: bool = False) -> None:
@@ -24,7 +25,7 @@ class DANN(nn.Module):
         self.conditional = conditional
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, 3, 28, 28) in [0, 1] → (N, D), what both heads see."""
+        """Images (N, 3, 28, 28) in [0, 1] → features (N, D), the input of both heads."""
         return self.feature(self.scale(images))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -32,8 +33,8 @@ class DANN(nn.Module):
         return self.classifier(self.features(images))
 
     def domain_logits(self, features: Tensor, logits: Tensor, strength: float) -> Tensor:
-        """Features (N, D), through the reversal layer → domain logits (N, 2). Where the network is conditional, the domain
-        classifier sees features x predicted classes instead."""
+        """Features (N, D) → domain logits (N, 2), through the gradient reversal layer. A conditional domain
+        classifier sees the outer product of features and predicted classes."""
         features = reverse_gradient(features, strength)
         if self.conditional:
             features = by_class(features, logits)

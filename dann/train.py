@@ -34,7 +34,7 @@ from dann.options import PRESETS, Options, chosen, command
 
 
 def train(options: Options, data: Data, run: Run, device: torch.device, precision: str) -> DANN:
-    """The method. Returns the network to be released."""
+    """Train a model by the options and return it as it is released."""
     torch.manual_seed(key(options.seed, "first weights"))
     model = build(options.network, options.width, options.conditional, len(data.classes)).to(device)
     averaged = EMA(model, options.ema)
@@ -68,7 +68,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
             target = share(target_view(images, options, draws))
             strength = options.adversary * losses.reversal_schedule(progress)
             with autocast(device, precision):
-                # a forward pass of its own, so that BatchNorm sees one domain at a time
+                # a separate forward pass, so that BatchNorm sees one domain at a time
                 target_features = model.features(target)
                 target_logits = model.classifier(target_features)
                 d_source = model.domain_logits(features, logits, strength)
@@ -97,9 +97,9 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
 
 
 def final_network(averaged: DANN, data: Data, options: Options) -> DANN:
-    """The averaged network in evaluation mode. Its BatchNorm statistics come from images of the domain that it is to classify;
-    source-only, which may not see that domain, takes them from source images varied as in training, whose spread is the best
-    guess at it."""
+    """The averaged network in evaluation mode. Its BatchNorm statistics come from plain images of the target.
+    Source-only must not see the target, so it uses augmented source images instead: their spread is the best guess
+    at the target's."""
     if not options.adabn:
         return copy.deepcopy(averaged).eval()
     if options.method == "source-only":
@@ -108,15 +108,15 @@ def final_network(averaged: DANN, data: Data, options: Options) -> DANN:
 
 
 def keep(averaged: DANN, run: Run, done: int) -> None:
-    """checkpoints/000468.safetensors: the averaged network after an epoch, for whoever wants to measure how it came along
-    (`dann.evaluate`); not for choosing among them."""
+    """Save the averaged network after an epoch, as checkpoints/000468.safetensors. `dann.evaluate` measures these
+    files; no program chooses among them."""
     make_folder(run.folder / "checkpoints")
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", averaged)
 
 
 def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str) -> dict[str, float]:
-    """Percent of the labelled domain's held-out images that the averaged network classifies rightly; nothing where none is held
-    out."""
+    """Accuracy (%) of the averaged network on the held-out images of the labelled domain, or nothing if none are
+    held out."""
     if not len(data.held_images):
         return {}
     network = copy.deepcopy(averaged).eval()
