@@ -92,7 +92,7 @@ def test_options_on_the_command_line_stand_over_the_preset():
     assert again == options
     command_line.show_defaults(parser, options)
     text = " ".join(parser.format_help().split())
-    assert "decay of the averaged weights that are evaluated; 0 evaluates the last weights (default: 0.998)" in text
+    assert "decay of the weight average that is released; 0 releases the last weights (default: 0.998)" in text
     assert "Adam's learning rate (default: 0.5)" in text and "(default: 1.0 2.0)" in text
 
 
@@ -115,8 +115,8 @@ def test_options_of_a_file_are_checked_like_those_of_the_command_line(name, valu
 def test_help_shows_the_defaults_that_hold(arguments, value):
     """For the direction and the recipe that the command line names; 0 and false too."""
     said = " ".join(call("adda.train", *arguments, "--help").stdout.split())
-    assert f"small, or it forgets its classes (default: {value})" in said
-    assert "else each domain by itself. (To one without BatchNorm, as ours, it is the same.) (default: False)" in said
+    assert f"if too large, it forgets its classes (default: {value})" in said
+    assert "discriminator with BatchNorm, as in the report (default: False)" in said
     assert ("0 takes the last weights (default: 0.0)" in said) is ("report" in arguments)
 
 
