@@ -23,7 +23,7 @@ def option(default: Any, why: str, choices: tuple[str, ...] | tuple[int, ...] | 
 
 def seed_option() -> Any:
     """The field `seed`, the same for every training."""
-    return option(0, "seed of all random draws", least=0, most=LARGEST)
+    return option(0, "of everything random", least=0, most=LARGEST)
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:

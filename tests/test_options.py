@@ -93,7 +93,7 @@ def test_options_on_the_command_line_stand_over_the_preset():
     command_line.show_defaults(parser, options)
     text = " ".join(parser.format_help().split())
     assert "decay of the weight average that is released; 0 releases the last weights (default: 0.998)" in text
-    assert "Adam's learning rate (default: 0.5)" in text and "(default: 1.0 2.0)" in text
+    assert "learning rate of Adam (default: 0.5)" in text and "(default: 1.0 2.0)" in text
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", -1), ("width", 1.5), ("width", "64"), ("width", 10**30), ("width", None),
