@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from common import processes, runs
-from common.cli import InputError, Parser
+from common.cli import InputError, Parser, whole
 from common.device import choose_device, choose_precision, describe
 from common.files import only_one
 from common.options import add_options, check, flag, from_json, options_from, replace, show_defaults
@@ -35,6 +35,8 @@ def arguments(program: str, description: str | None, options: type, presets: tup
                         help="of the arithmetic (default: auto, which takes bf16 where the hardware has it)")
     parser.add_argument("--dry-run", action="store_true", help="print the options, the data and the network's size, and stop")
     parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files into the run folder")
+    parser.add_argument("--log-every", type=whole(1), default=200, metavar="STEPS",
+                        help="steps from one line of progress to the next; fewer suit a short run")
     add_options(parser, options)
     return parser
 
@@ -140,6 +142,7 @@ def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], 
     with only_one(folder, "another training goes on there"):
         run = (runs.resume(folder, steps, setting.device, args.tensorboard) if args.resume
                else runs.start(folder, options, steps, args.tensorboard))
+        run.log_every = args.log_every
         if setting.before and setting.before.get("epochs") != options.get("epochs"):
             runs.write_options(folder, options)
         run.say(f"{name}, {steps} steps, seed {setting.options.seed}; {describe(setting.device)}, {setting.precision}; {folder}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CPU, call
+from conftest import CPU, call, records
 from torch import nn
 
 from common import runs
@@ -201,6 +201,19 @@ def test_a_run_has_one_trainer_and_is_not_begun_twice(root, started):
 def test_without_held_out_images_a_training_uses_all_of_them(root, tmp_path):
     result = call("dann.train", "--data", root, "--run", tmp_path / "run", "--held-out", "0", "--steps", "2", *SMALL)
     assert "held-out" not in result.stdout and (tmp_path / "run/weights.safetensors").exists()
+
+
+def test_progress_is_told_as_often_as_asked(root, tmp_path):
+    """Which leaves the result as it is."""
+    folder = tmp_path / "run"
+    arguments = ("dann.train", "--data", root, "--run", folder, "--steps", "5", *SMALL)
+    result = call(*arguments, "--log-every", "2")
+    assert [*records(folder)] == [2, 4, 5] and "2/5" in result.stdout
+    weights = (folder / "weights.safetensors").read_bytes()
+    shutil.rmtree(folder)
+    call(*arguments)
+    assert [*records(folder)] == [5] and (folder / "weights.safetensors").read_bytes() == weights
+    assert "--log-every" in call(*arguments, "--log-every", "0", code=2).stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
