@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lint, types and tests: bash scripts/test.sh [pytest's arguments]. Installs what it lacks into .venv.
+# Lint, types, tests and notebooks: bash scripts/test.sh [pytest's arguments]. Installs what it lacks into .venv.
 set -eu
 root=$(readlink -f -- "$0")
 root=${root%/scripts/*}
@@ -8,4 +8,4 @@ install requirements-dev.txt
 CDPATH='' cd -- "$root"
 "$python" -m ruff check .
 "$python" -m mypy
-exec "$python" -m pytest -q -n auto --dist loadfile "$@"
+exec "$python" -m pytest -q -n auto --dist loadfile --nbmake --nbmake-timeout 120 "$@"  # seconds a cell
