@@ -365,7 +365,7 @@ def test_other_files_are_passed_over_and_counted(folder, capsys):
     (folder / "line\nend.csv").write_text("image_name,label\n")
     assert read_images(folder)[1] == ["00000.png", "00001.png", "00002.png", "UPPER.PNG"]
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and str(folder) in said and "passed over: 4 files" in said
+    assert said.count("\n") == 1 and str(folder) in said and "ignored: 4 files" in said
 
 
 def test_images_in_sub_folders_are_named(folder, capsys, monkeypatch):

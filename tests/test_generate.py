@@ -131,7 +131,7 @@ def test_walks(weights, tmp_path):
     strip = grid(faces_of(weights, walk(gan.models.noise(9, 0), 17)), 10)
     assert np.array_equal(np.asarray(strip), np.asarray(Image.open(tmp_path / "strip.png")))
     check_walk(tmp_path / "long.png", 100_000)
-    with pytest.raises(InputError, match=r"long.jpg.*name a .png"):
+    with pytest.raises(InputError, match=r"long.jpg.*use .png"):
         check_walk(tmp_path / "long.jpg", 100_000)
 
 

@@ -368,7 +368,7 @@ def test_the_report_makes_itself(tmp_path, make, folder):
 
 def test_every_part_takes_the_networks_of_the_run_folders(tmp_path, root):
     for part in report_parts.parts(tmp_path, tmp_path / "runs", root, torch.device("cpu")):
-        with pytest.raises(InputError, match=f"{tmp_path / 'runs'}/.*(is not there|holds no curve)"):
+        with pytest.raises(InputError, match=f"{tmp_path / 'runs'}/.*(is not there|does not exist|has no curve)"):
             part.make()
 
 
