@@ -28,8 +28,8 @@ class Options(Game):
                        "discriminator predicts them too; batches are also balanced over the first one")
     keep_weight: float = option(3.0, "weight of the difference within a pair of the discriminator's logits of --keep",
                                 least=0, most=1000)
-    strength: float = option(3.0, "difference, centred at 0.5, between the class values of a pair in figures; it is 1 in "
-                             "training", least=-100, most=100)
+    strength: float = option(3.0, "difference, centred at 0.5, between the class values of a pair in figures; "
+                             "training uses 1", least=-100, most=100)
 
 
 def preset(name: str) -> Options:

@@ -70,7 +70,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             # the classes of the real batch, so that class frequencies do not distinguish real from generated faces
             c = real_attributes[:, 0]
 
-        # D: real and generated faces in separate batches; with BatchNorm, logits in a mixed batch would depend on both
+        # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
         with autocast(device, precision):
             fake = generator(z, c)
             d_real, named_real = discriminator(augmented(real))

@@ -38,8 +38,8 @@ class Game:
     epochs: int = option(20, "passes over the faces; the last weights are the result", least=1, most=10**6)
     batch: int = option(64, "faces per step, at least 2 for BatchNorm", least=2, most=10**6)
     lr: float = option(2e-4, "learning rate of Adam, for both networks", above=0, most=10)
-    betas: tuple[float, float] = option((0.5, 0.999), "betas of Adam; less momentum than usual, since the loss changes with "
-                                        "the other network", least=0, below=1)
+    betas: tuple[float, float] = option((0.5, 0.999), "betas of Adam; less momentum than usual, since the other "
+                                        "network changes the loss", least=0, below=1)
     anneal: bool = option(False, "anneal the learning rate to a quarter and gamma to a tenth, along half a cosine")
     deviation: float = option(0.02, "standard deviation of the initial convolution weights", above=0, most=10)
     flip: bool = option(True, "mirror each face with probability 0.5")
@@ -63,8 +63,8 @@ def check_game(game: Game) -> None:
     if game.from_ and not Path(game.from_).is_file():
         raise InputError(f"{game.from_} does not exist; --from takes the weights of a generator")
     if game.gamma and game.network == "report":
-        raise InputError("--gamma needs --network default; the report's discriminator has BatchNorm, with which the logit "
-                         "of a face depends on the other faces of the batch")
+        raise InputError("--gamma needs --network default; the report's discriminator has BatchNorm, with "
+                         "which the logit of a face depends on the other faces of the batch")
 
 
 def adam(network: nn.Module, game: Game) -> torch.optim.Adam:

@@ -93,7 +93,8 @@ def check_faces(folder: Path, count: int) -> None:
     names = {face_name(index) for index in range(count)}
     others = [path.name for path in sorted(folder.glob("[!.]*")) if path.suffix.lower() in SUFFIXES and path.name not in names]
     if others:
-        raise InputError(f"{folder} contains other images ({len(others)}, {others[0]} first); empty it or choose another")
+        raise InputError(f"{folder} contains other images ({len(others)}, {others[0]} first); empty it or "
+                         "choose another")
 
 
 def save_faces(folder: Path, images: Tensor, first: int = 0) -> None:

@@ -1,5 +1,4 @@
-"""t-SNE of the features of both domains: the implementation of `python -m dann.visualize` and `python -m
-adda.visualize`.
+"""t-SNE of the features of both domains, for `python -m dann.visualize` and `python -m adda.visualize`.
 
 One embedding is fitted to the *test* images of both domains and plotted twice, coloured by digit and by domain. Labels
 are used only for the colours and for a balanced sample. The points are also written as JSON, with the prediction for
@@ -37,7 +36,8 @@ def program(package: str, description: str | None, load_network: Loader, release
     add_network(parser)
     parser.add_argument("--output", type=Path, default=Path("tsne.png"),
                         help="tsne.png writes tsne_digit.png, tsne_domain.png and tsne.json")
-    parser.add_argument("--count", type=whole(10, 10**6), default=1000, help="test images per domain, balanced by digit")
+    parser.add_argument("--count", type=whole(10, 10**6), default=1000,
+                        help="test images per domain, balanced by digit")
     parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="random seed of the sample and of t-SNE")
     args = parser.parse_args()
 

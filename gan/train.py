@@ -56,7 +56,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         real = share(flip(real, draws) if options.flip else real)
         z = share(send(torch.randn(len(index), INPUTS, generator=draws), device))
 
-        # D: real and generated faces in separate batches; with BatchNorm, logits in a mixed batch would depend on both
+        # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
         with autocast(device, precision):
             fake = generator(z)
             d_real, d_fake = discriminator(augmented(real)), discriminator(augmented(fake.detach().float()))

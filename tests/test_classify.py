@@ -197,7 +197,7 @@ def test_score_counts_whatever_the_order(scored):
 @pytest.mark.parametrize(("text", "names"), [
     ("image_name,label\na.png,1\n", ["missing", "b.png", "c.png"]),
     (TRUTH + "d.png,4\n", ["extra", "d.png"]),
-    (TRUTH + "a.png,1\n", ["double", "a.png"]),
+    (TRUTH + "a.png,1\n", ["duplicate", "a.png"]),
     ("a.png,1\nb.png,2\nc.png,3\n", ["image_name,label"]),
     ("", ["image_name,label"]),
     ("\0\1\2", ["pred.csv"]),

@@ -127,23 +127,23 @@ def test_points_are_the_reports(tmp_path, monkeypatch):
     """Those of the repository; and what is said of ones that are missing, damaged, or of other weights."""
     for method, target in itertools.product(("dann", "adda-st"), ("mnistm", "svhn")):
         columns, sentence = demo_answers.points(method, target)
-        assert [*columns] == ["x", "y", "digit", "taken for", "domain"]
+        assert [*columns] == ["x", "y", "digit", "predicted", "domain"]
         assert {len(column) for column in columns.values()} == {2000}
         assert {*columns["digit"]} == {*"0123456789"}
-        right = sum(map(str.__eq__, columns["digit"], columns["taken for"]))
+        right = sum(map(str.__eq__, columns["digit"], columns["predicted"]))
         assert sum(map(int, re.findall(r"(\d+) of 1000 of (?:SVHN|MNIST-M)", sentence))) == right > 1000
 
     monkeypatch.setattr(demo_answers, "REPORT", tmp_path)
     columns, sentence = demo_answers.points("dann", "svhn")
-    assert not columns and sentence == "There is no tsne_dann-mnistm-svhn.json; scripts.report makes it."
+    assert not columns and sentence == "tsne_dann-mnistm-svhn.json does not exist; create it with scripts.report."
     file = tmp_path / "tsne_dann-mnistm-svhn.json"
     content = {"source": "mnistm", "target": "svhn", "weights": "0" * 64, "x": [1.5, -2], "y": [0, 3],
                "digit": [7, 7], "predicted": [7, 1], "is target": [0, 1]}
     file.write_text(json.dumps(content))
     columns, sentence = demo_answers.points("dann", "svhn")
-    assert columns == {"x": [1.5, -2], "y": [0, 3], "digit": ["7", "7"], "taken for": ["7", "1"],
+    assert columns == {"x": [1.5, -2], "y": [0, 3], "digit": ["7", "7"], "predicted": ["7", "1"],
                        "domain": ["MNIST-M", "SVHN"]}
-    assert "1 of 1 of MNIST-M and 0 of 1 of SVHN" in sentence and "earlier weights" in sentence
+    assert "1 of 1 of MNIST-M and 0 of 1 of SVHN" in sentence and "other weights" in sentence
     for damage in ({"target": "usps"}, {"predicted": 3}, {"is target": [0, 2]}):
         file.write_text(json.dumps({**content, **damage}))
         with pytest.raises(InputError, match="damaged"):
@@ -188,7 +188,7 @@ def served(tmp_path_factory):
         late.start()
         try:
             line = process.stdout.readline()
-            assert line.endswith("(Ctrl-C ends it)\n"), process.stderr.read()
+            assert line.endswith("(stop with Ctrl-C)\n"), process.stderr.read()
             yield line.split()[0]
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=30)
@@ -224,7 +224,7 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
             return shown(name)
 
         page.wait_for_selector("#tsne svg")
-        between, smiling = "A face between the two", "A face that smiles as the slider says"
+        between, smiling = "A face between the two", "A face with the smile set by the slider"
         for name, *face in (("One face", 0, 0, 0), ("Another face", 1, 1, 0), (between, 0, 1, STEPS // 2)):
             assert np.array_equal(pixels(shown(name)), pixels(demo_answers.face(networks, *face)))
         page.locator("#smile input[type=range]").focus()
@@ -259,6 +259,6 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
         page.set_input_files("input[type=file]", tmp_path / "mine.png")
         playwright.expect(says).to_contain_text("mine.png cannot be read as an image")
         page.locator("#tsne svg .mark-symbol path").nth(5).hover(force=True)
-        playwright.expect(page.locator("#vg-tooltip-element")).to_contain_text("taken for")
+        playwright.expect(page.locator("#vg-tooltip-element")).to_contain_text("predicted")
     elsewhere = [url for url in asked if not url.startswith((served, "data:", "blob:"))]
     assert len(asked) > 10 and not elsewhere and not problems

@@ -180,11 +180,11 @@ def test_faces_of_any_folder_are_no_test_faces(made, tmp_path):
     assert figures["real faces"] == 60 and "test faces" not in figures and "attributes, real" not in figures
     assert "mine" in figures["compared with"] and "real faces" in figures["trained on"]
     assert "60 images of mine, which has no face/test" in said and "the generator was trained on them" in said
-    assert "floor: not measured" in said and "the real face nearest" in said
+    assert "floor: not measured" in said and "the nearest real faces" in said
     figures, said = measure(made, "--weights", made.acgan, "--count", 20, data=made.data / "face/test")
     assert "trained on" not in figures and "may have been trained on them" in said and figures["pairs"]["pairs"] == 20
     figures, said = measure(made, "--images", made.folder, data=made.folder)
-    assert "seed" not in figures and "no test faces" in said
+    assert "seed" not in figures and "not test faces" in said
 
 
 def test_test_faces_that_trained_the_generator_are_named(made, tmp_path):
@@ -222,7 +222,7 @@ def test_bad_arguments_are_named_before_the_work(arguments, says, made, tmp_path
 
 @pytest.mark.parametrize("argument", ["--save w.safetensors", "--count 20", "--seed 0"])
 def test_images_have_no_card_and_no_noise(argument, made):
-    assert "belongs to --weights" in refused("scripts.evaluate_faces", "--images", made.folder, *argument.split())
+    assert "applies only to --weights" in refused("scripts.evaluate_faces", "--images", made.folder, *argument.split())
 
 
 @pytest.mark.parametrize("released", ["dann/weights/dann-mnistm-svhn", "adda/weights/adda-st-svhn-mnistm",
@@ -238,7 +238,7 @@ def test_a_judge_that_does_not_know_the_attribute(made, tmp_path):
     card = read_object(made.acgan.with_suffix(".json"))
     shutil.copy(made.acgan, tmp_path / "w.safetensors")
     arguments = ("scripts.evaluate_faces", "--weights", tmp_path / "w.safetensors", "--data", made.data, "--judge")
-    for attribute, says in (("Hat", "does not judge 'Hat'"), (None, "attribute"), (3, "attribute")):
+    for attribute, says in (("Hat", "does not predict 'Hat'"), (None, "attribute"), (3, "attribute")):
         write(tmp_path / "w.json", json.dumps({**card, "options": {**card["options"], "attribute": attribute}}))
         assert says in refused(*arguments, made.judge)
     write(tmp_path / "w.json", json.dumps({**card, "options": {"width": 4, "strength": 1.0}}))
@@ -255,8 +255,8 @@ def test_too_few_faces_are_named(made, tmp_path):
     for index in range(7):
         shutil.copy(made.folder / f"{index:05}.png", tmp_path)
     arguments = ("scripts.evaluate_faces", "--judge", made.judge, "--data")
-    assert "holds 7 images" in refused(*arguments, made.data, "--images", tmp_path)
-    assert "holds 7 images" in refused(*arguments, tmp_path, "--weights", made.gan)
+    assert "contains 7 images" in refused(*arguments, made.data, "--images", tmp_path)
+    assert "contains 7 images" in refused(*arguments, tmp_path, "--weights", made.gan)
 
 
 # Inception's weights: nothing in the file is executed, and torch-fidelity, which would, sees a copy of the tensors alone.
@@ -289,7 +289,7 @@ def test_a_pickle_is_not_executed(form, made, tmp_path):
                                      {"a": {"b": torch.zeros(1)}}, None], ids=str)
 def test_only_named_tensors_are_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth does not hold named tensors alone"):
+    with pytest.raises(InputError, match=r"w\.pth does not contain only named tensors"):
         tensors_of(tmp_path / "w.pth")
 
 
@@ -317,7 +317,7 @@ def test_inception_is_given_a_copy_of_the_tensors(tmp_path, monkeypatch):
 
 def test_another_networks_weights_are_no_inception(tmp_path):
     torch.save({"conv": torch.rand(3)}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth holds another network's weights"):
+    with pytest.raises(InputError, match=r"w\.pth contains the weights of another network"):
         inception(str(tmp_path / "w.pth"), CPU)
 
 

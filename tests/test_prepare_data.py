@@ -130,7 +130,7 @@ def test_whole_layout(origin, tmp_path, prepare):
     assert [pixels(to / f"digits/svhn/train/{i:05}.png").mean() for i in range(6)] == [0, 20, 40, 60, 80, 100]
     assert (to / "digits/mnistm/test.csv").read_text() == "image_name,label\n" + "".join(f"{i:05}.png,{i}\n" for i in range(4))
     assert "official: 73257" in result.out and "not the official one" in result.out and "0:2 1:1" in result.out
-    assert "left out" not in result.out
+    assert "skipped" not in result.out
 
     face = pixels(to / "face/train/00000.png")
     # the crop's own border is the photograph's: shifted by a pixel, black would come in
@@ -342,15 +342,15 @@ def test_a_part_of_celeba(origin, tmp_path, prepare):
     (origin / "celeba/img_align_celeba/000001.jpg").unlink()
     lists.write_text("\n".join([count, header, *rows[:2], *rows[3:]]))
     result = prepare(origin, tmp_path / "to", "--only", "face")
-    assert result.code == 0 and "named by the lists, but not there: 1" in result.out
-    assert "without a row of attributes: 1" in result.out and "damaged" not in result.out
+    assert result.code == 0 and "listed, but missing: 1" in result.out
+    assert "skipped, without attributes: 1" in result.out and "damaged" not in result.out
     assert len((tmp_path / "to/face/train.csv").read_text().splitlines()) == 2
     assert pixels(tmp_path / "to/face/train/00000.png").mean().round() == 201  # the second image
 
     at = header.split().index("Smiling") + 1
     lists.write_text("\n".join([count, "Smiling", *(f"{row.split()[0]} {row.split()[at]}" for row in rows)]))
     result = prepare(origin, tmp_path / "some", "--only", "face")
-    assert result.code == 0 and "without Bangs, Big_Lips" in result.out and "without a row of" not in result.out
+    assert result.code == 0 and "without Bangs, Big_Lips" in result.out and "without attributes" not in result.out
     assert (tmp_path / "some/face/train.csv").read_text() == "image_name,Smiling\n00000.png,1\n00001.png,0\n"
     edit(lists, "Smiling", "Male")  # the same values of another attribute
     result = prepare(origin, tmp_path / "some", "--only", "face")
@@ -360,7 +360,7 @@ def test_a_part_of_celeba(origin, tmp_path, prepare):
         if path.name != "000004.jpg":
             path.unlink()
     result = prepare(origin, tmp_path / "test", "--only", "face")
-    assert result.code == 0 and "face's train split is left out" in result.out and (tmp_path / "test/face/test.csv").exists()
+    assert result.code == 0 and "face's train split is skipped" in result.out and (tmp_path / "test/face/test.csv").exists()
 
 
 def test_other_sets_with_the_same_names_are_not_taken(origin, tmp_path, prepare):
@@ -378,8 +378,8 @@ def test_one_of_two_files_is_prepared_and_the_other_named(origin, tmp_path, prep
     (origin / "svhn/test_32x32.mat").unlink()
     shutil.rmtree(origin / "BSDS500/data/images/train")
     result = prepare(origin, tmp_path / "to", "--only", "svhn", "mnistm")
-    assert result.code == 0 and "svhn's test split is left out: test_32x32.mat cannot" in result.out
-    assert "mnistm's train split is left out: BSDS500's images/train cannot" in result.out
+    assert result.code == 0 and "svhn's test split is skipped: test_32x32.mat cannot" in result.out
+    assert "mnistm's train split is skipped: BSDS500's images/train cannot" in result.out
     made = {str(name) for name in images(tmp_path / "to") if name.suffix == ".csv"}
     assert made == {"digits/svhn/train.csv", "digits/mnistm/test.csv"}
 
@@ -387,7 +387,7 @@ def test_one_of_two_files_is_prepared_and_the_other_named(origin, tmp_path, prep
 def test_missing_originals(origin, tmp_path, prepare):
     shutil.rmtree(origin / "svhn")
     result = prepare(origin, tmp_path / "to")
-    assert result.code == 0 and "svhn is left out" in result.out and (tmp_path / "to/digits/mnistm/train.csv").exists()
+    assert result.code == 0 and "svhn is skipped" in result.out and (tmp_path / "to/digits/mnistm/train.csv").exists()
     result = prepare(origin, tmp_path / "to", "--only", "svhn")
     assert result.code == 2 and "train_32x32.mat" in result.err and "test_32x32.mat" in result.err
     (tmp_path / "nothing").mkdir()
@@ -413,7 +413,7 @@ def test_published_mnistm_is_taken_as_it_is(published, origin, tmp_path, prepare
     (published / "mnist_m/mnist_m_test_labels.txt").unlink()
     (published / "mnist_m/mnist_m_train/00000000.png").unlink()
     result = prepare(published, tmp_path / "c", "--only", "mnistm")
-    assert result.code == 0 and "left out: mnist_m_test_labels.txt cannot" in result.out and "without 1 that" in result.out
+    assert result.code == 0 and "skipped: mnist_m_test_labels.txt cannot" in result.out and "without 1 that" in result.out
     assert (tmp_path / "c/digits/mnistm/train.csv").read_text().splitlines()[1] == "00000.png,4"
 
 
@@ -450,14 +450,14 @@ def test_pickle_that_runs_something_is_refused(origin, tmp_path, prepare, protoc
                  Trap(np.load, str(tmp_path / "run")), Trap(getattr, np.zeros(1), "dump")):
         (origin / "mnistm_data.pkl").write_bytes(pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8), "x": trap}, protocol))
         result = prepare(origin, tmp_path / "to", "--only", "mnistm")
-        assert result.code == 2 and "mnistm_data.pkl asks for" in result.err
+        assert result.code == 2 and "mnistm_data.pkl uses" in result.err
         assert not (tmp_path / "run").exists()
 
 
 def test_pickles_that_are_none_are_named(tmp_path):
     whole = pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8)})
     for data in (b"", b"<html>", whole[:-50], whole[:40], pickle.dumps([1]), pickle.dumps({"train": np.array([None])})):
-        with pytest.raises(InputError, match=r"x\.pkl.*fetch"):
+        with pytest.raises(InputError, match=r"x\.pkl.*download"):
             unpickle(tmp_path / "x.pkl", data)
 
 
@@ -468,7 +468,7 @@ def test_truncated_originals_are_named(origin, tmp_path, prepare, name):
     path = origin / name
     path.write_bytes(path.read_bytes()[:-len(path.read_bytes()) // 3])
     result = prepare(origin, tmp_path / "to")
-    assert result.code == 2 and path.name in result.err and "fetch" in result.err
+    assert result.code == 2 and path.name in result.err and "download" in result.err
 
 
 def test_damaged_archives_are_named(published, origin, tmp_path, prepare):
@@ -483,7 +483,7 @@ def test_damaged_archives_are_named(published, origin, tmp_path, prepare):
                 archive.add(published / "mnist_m", "mnist_m")
         path.write_bytes(path.read_bytes()[:-60])
         result = prepare(tmp_path / "damaged", tmp_path / "to", "--only", part)
-        assert result.code == 2 and name in result.err and "fetch it again" in result.err
+        assert result.code == 2 and name in result.err and "download it again" in result.err
         shutil.rmtree(tmp_path / "damaged")
 
 
@@ -543,7 +543,7 @@ def test_only_jpeg_and_png_are_opened(origin, tmp_path, prepare, monkeypatch):
     path.with_suffix(".eps").rename(path)
     assert Image.open(path).format == "EPS"
     result = prepare(origin, tmp_path / "to", "--only", "face")
-    assert result.code == 2 and "000001.jpg is no JPEG or PNG" in result.err
+    assert result.code == 2 and "000001.jpg is not a JPEG or PNG" in result.err
 
 
 def test_mnist_is_known_among_sets_of_the_same_file_names(origin, tmp_path, prepare, monkeypatch):

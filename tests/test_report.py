@@ -362,7 +362,7 @@ def test_the_report_makes_itself(tmp_path, make, folder):
 
     shutil.rmtree(data / "digits/svhn")
     _, sentence = make(*arguments, fails=True)
-    assert "digits-dann-mnistm-svhn was not made" in sentence and "digits-dann-svhn-mnistm was not made" not in sentence
+    assert "digits-dann-mnistm-svhn could not be created" in sentence and "digits-dann-svhn-mnistm could" not in sentence
     assert (folder / "confusion_dann-svhn-mnistm.png").exists() and (folder / "fig2_2.jpg").exists()
 
 
@@ -401,7 +401,7 @@ def test_run_folders_take_the_place_of_released_weights(tmp_path, make, folder):
                     '{"step": 1, "D loss": 1e999, "G loss": 2}'):
         (run / "metrics.jsonl").write_text(damaged)
         _, sentence = make(*arguments, "losses-dcgan", fails=True)
-        assert "losses-dcgan was not made" in sentence and "metrics.jsonl" in sentence
+        assert "losses-dcgan could not be created" in sentence and "metrics.jsonl" in sentence
 
 
 def gan_card():
@@ -533,7 +533,7 @@ def test_where_the_report_cannot_be_written(tmp_path, make, folder, monkeypatch)
     assert (folder / "losses_dcgan.png").exists()
 
 
-@pytest.mark.parametrize("arguments,named", [(["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is no folder"),
+@pytest.mark.parametrize("arguments,named", [(["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is not a folder"),
                                              (["--data", "nowhere", "--only", "digits"], "nowhere/digits/svhn/test")])
 def test_what_is_not_there_is_named(make, folder, arguments, named):
     assert named in make("--output", folder, *arguments, fails=True)[1]
