@@ -1,6 +1,6 @@
-"""The demo: what its page shows; the program's one-sentence errors; and the page in a browser, where there is one.
+"""The demo: the content of its page, the error messages of the program, and the page in a browser, if available.
 
-The page needs Gradio (requirements-demo.txt), and the browser Debian's `chromium` and `pip install playwright`.
+The page needs Gradio (requirements-demo.txt); the browser test needs Debian's `chromium` and `pip install playwright`.
 """
 
 import base64
@@ -51,14 +51,14 @@ def pixels(picture):
 
 
 def drawing():
-    """A canvas with a 3, as a browser gives it."""
+    """The content of a canvas with a 3, as a browser sends it."""
     canvas, file = Image.new("RGB", (280, 280), "white"), io.BytesIO()
     ImageDraw.Draw(canvas).line(THREE, "black", 24, "curve")
     canvas.save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-# ---- what the page shows
+# ---- the content of the page
 
 def test_a_walk_begins_and_ends_at_the_seeds_faces(networks):
     first, second = (demo_answers.face(networks, seed, seed, 7) for seed in (3, 5))
@@ -100,7 +100,7 @@ def test_a_drawing_is_read_as_every_network_should(networks, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_a_wrong_upload_is_one_sentence(content, tmp_path):
+def test_a_wrong_upload_gives_a_one_line_error(content, tmp_path):
     (tmp_path / "mine.png").write_bytes(content)
     with pytest.raises(InputError, match=r"^mine.png cannot be read as an image \(.+\); choose another file$"):
         demo_answers.read_digit(tmp_path / "mine.png")
@@ -113,7 +113,7 @@ def test_source_only_is_shown_where_it_is_released(tmp_path, monkeypatch):
     card = json.loads((tmp_path / "dann-svhn-mnistm.json").read_text())
     small = {**card, "options": {**card["options"], "method": "source-only", "width": 4}}
     save_weights(tmp_path / "source-only-svhn-mnistm.safetensors", build("default", 4), small)
-    assert demo_answers.load_networks(CPU).methods == ["dann", "adda-st"]  # of one direction only
+    assert demo_answers.load_networks(CPU).methods == ["dann", "adda-st"]  # source only lacks a direction
     save_weights(tmp_path / "source-only-mnistm-svhn.safetensors", build("default", 4), small)
     networks = demo_answers.load_networks(CPU)
     assert networks.methods == ["source-only", "dann", "adda-st"]
@@ -124,7 +124,7 @@ def test_source_only_is_shown_where_it_is_released(tmp_path, monkeypatch):
 
 
 def test_points_are_the_reports(tmp_path, monkeypatch):
-    """Those of the repository; and what is said of ones that are missing, damaged, or of other weights."""
+    """The points in the repository, and the messages for points that are missing, damaged, or of other weights."""
     for method, target in itertools.product(("dann", "adda-st"), ("mnistm", "svhn")):
         columns, sentence = demo_answers.points(method, target)
         assert [*columns] == ["x", "y", "digit", "predicted", "domain"]
@@ -158,14 +158,14 @@ def refused(*arguments):
     return said
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_a_port_in_use_gives_a_one_line_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"127.0.0.1:{port} (Address already in use)" in refused("--port", port)
     assert "999.1.1.1" in refused("--host", "999.1.1.1") and "--port" in refused("--port", "0")
 
 
-def test_without_gradio_one_sentence_says_what_to_install(monkeypatch):
+def test_without_gradio_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert "pip install -r requirements-demo.txt" in refused("--port", free_port())
 
@@ -177,8 +177,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of the demo in a process of its own, which ends by Ctrl-C and leaves nothing behind. Not even a
-    proxy is asked."""
+    """Run the demo in a separate process, and yield its URL. Ctrl-C ends it without leaving files. No proxy is used."""
     pytest.importorskip("gradio")
     place = tmp_path_factory.mktemp("tmp")
     environment = {**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}
@@ -199,7 +198,7 @@ def served(tmp_path_factory):
 
 
 def test_the_page_in_a_browser(served, networks, tmp_path):
-    """Load, walk, smile, draw, upload, hover; no request leaves the machine."""
+    """Use all elements of the page; all requests stay on this machine."""
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         pytest.skip("no Chromium")
@@ -250,7 +249,7 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
         assert headings.all_inner_texts() == ["3"] * len(networks.methods)
         seen = pixels(shown("The digit, 28 x 28"))
         assert seen.min() < 50 and seen.max() == 255 and seen.shape == (140, 140, 3)
-        page.screenshot(path=tmp_path / "demo.png", full_page=True)  # as report/demo.png was made
+        page.screenshot(path=tmp_path / "demo.png", full_page=True)  # report/demo.png was created in this way
         assert pixels(Image.open(tmp_path / "demo.png")).std() > 40
         page.locator("#clear").click()
         playwright.expect(says).to_contain_text("Draw a digit")

