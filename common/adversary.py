@@ -31,7 +31,7 @@ class Game:
     gamma: float = option(0.0, "weight of the gradient penalties on real and generated faces (R1, R2); 0: none", least=0, most=1000)
     penalty_every: int = option(8, "apply the gradient penalty every this many steps, multiplied by their number (lazy "
                                 "regularisation)", least=1, most=10**6)
-    width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines",
+    width: int = option(64, "channels of the generator's last stage; 64 gives 3.6 M parameters; 32 suits small machines",
                         least=1, most=512)
     d_width: int = option(0, "channels of the discriminator's first stage; 0: same as --width", least=0, most=512)
     from_: str = option("", "weights file with which to initialise the generator; the discriminator starts untrained")

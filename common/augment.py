@@ -150,7 +150,8 @@ def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
 
 
 def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> Tensor:
-    """A grey square of size x size pixels at a random place (DeVries & Taylor 2017) on a share p of the images."""
+    """Cutout (DeVries & Taylor 2017): a grey square of size x size pixels at a random position, on a fraction p of the
+    images."""
     n, _, height, width = images.shape
     top = uniform(n, 0, height - size + 1, images, generator).long().view(-1, 1, 1, 1)
     left = uniform(n, 0, width - size + 1, images, generator).long().view(-1, 1, 1, 1)

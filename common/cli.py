@@ -168,8 +168,8 @@ def _open_closed_streams() -> None:
 
 
 def _end_quietly() -> None:
-    """Prepare for a silent shutdown of the interpreter: restore the default signal handlers, and redirect output that
-    cannot be written to /dev/null, since the interpreter flushes it once more."""
+    """Prepare a silent shutdown of the interpreter: restore the default signal handlers, and redirect unwritable
+    outputs to /dev/null, since the interpreter flushes them once more."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

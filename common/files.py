@@ -30,7 +30,7 @@ def write(path: Path, data: bytes | str, tidy: bool = True) -> None:
     many files, call `tidy_folder` once instead). Raises InputError if the file cannot be written."""
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file to write")
+        raise InputError(f"{path} is a folder; choose a file")
     try:
         if _is_stream(path):
             _write_into(path, raw)
@@ -44,11 +44,11 @@ def check_writable(path: Path) -> None:
     """Raises InputError, before any work, if a file cannot be written to `path`."""
     real = Path(os.path.realpath(path))
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file to write")
+        raise InputError(f"{path} is a folder; choose a file")
     if _is_stream(path):
         return
     if not real.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+        raise InputError(f"the folder {path.parent} does not exist; create it first")
     if not os.access(real.parent, os.W_OK | os.X_OK):
         raise InputError(f"the folder {path.parent} cannot be written to; choose a writable one")
 

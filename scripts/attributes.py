@@ -121,7 +121,7 @@ def main() -> None:
         raise InputError(f"{setting.args.data}/face: only one of train.csv and test.csv has the attribute "
                          f"{different[0]!r}; both need the same attributes")
     if not columns:
-        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns beside image_name")
+        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns besides image_name")
     hashes = {"faces": content_hash(images), "attributes": content_hash(attributes)}
     if setting.args.dry_run:
         training.show_plan(training.written(setting, hashes), Judge(options.width, len(columns)), len(images), 0, device)

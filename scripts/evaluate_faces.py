@@ -96,7 +96,7 @@ def main() -> None:
     results = measure(made, real, judge, judge_card, extract, describe)
     results["judge"]["weights"] = args.judge.name
     print(f"{args.images or args.weights}: {len(made.faces)} faces against {len(real.images)} {real.what} ({results['crop']}); "
-          f"judge {args.judge}, {results['judge']['mean accuracy on test faces']:.1f} % of attributes right")
+          f"judge {args.judge}, {results['judge']['mean accuracy on test faces']:.1f} % accuracy")
     show(results)
     if args.nearest:
         draw_nearest(args.nearest, made, real)

@@ -55,7 +55,7 @@ def read_svhn(root: Place, split: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = (np.asarray(content.get(name)) for name in "Xy")
     if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or labels.dtype.kind not in "uif"
             or labels.size != images.shape[3]):
-        raise InputError(f"{path} does not hold SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), but X: {images.shape} "
+        raise InputError(f"{path} does not contain SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), but X: {images.shape} "
                          f"{images.dtype}, y: {labels.shape} {labels.dtype}; download format 2 of SVHN")
     labels = labels.reshape(-1)
     return images.transpose(3, 0, 1, 2), digits_checked(path, np.where(labels == 10, 0, labels))

@@ -201,7 +201,7 @@ def test_test_faces_that_trained_the_generator_are_named(made, tmp_path):
     ("--count nan", "--count"), ("--seed -1", "--seed"), ("--seed 99999999999999999999", "--seed"), ("--device meta", "meta"),
     ("--save w.pth", "w.pth"), ("--save file/w.safetensors", "file"), ("--save folder.safetensors", "folder.safetensors"),
     ("--save below/w.json", "below"), ("--json folder.safetensors", "folder.safetensors"), ("--json no/figures.json", "no"),
-    ("--nearest n.gif", "n.gif"), ("--nearest file/n.png", "file"), ("--nearest {data}/face/test/n.png", "among the faces"),
+    ("--nearest n.gif", "n.gif"), ("--nearest file/n.png", "file"), ("--nearest {data}/face/test/n.png", "in a folder of faces"),
     ("--judge {judge} --json {judge}", "weights.safetensors"), ("--judge {judge} --save {judge}", "weights.safetensors"),
     ("--json {gan}", "weights.safetensors"),
     ("--nearest a.png --json a.png", "a.png"), ("--save a.safetensors --json a.json", "a.json"),

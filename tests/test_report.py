@@ -512,7 +512,7 @@ def test_a_damaged_readme_table_or_card_leaves_the_readme_alone(project, tmp_pat
             report.write_readme(page)
     assert page.read_text() == README.read_text()
     for text in ("no marks", report.END + report.BEGIN, 2 * f"{report.BEGIN}{report.END}"):
-        with pytest.raises(InputError, match="marks"):
+        with pytest.raises(InputError, match="markers"):
             report.readme_text(text, {})
 
 

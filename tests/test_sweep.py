@@ -179,7 +179,7 @@ def test_each_rule_is_a_command_and_runs_with_a_card_are_complete(place, noted, 
                 f"{measure} --weights {runs / run}/weights.safetensors --data {data} --save {card}"]
 
     (place / "two fails").touch()  # the others are still trained
-    assert "start again" in sweep(place, data, runs, "cards", code=2)
+    assert "start it again" in sweep(place, data, runs, "cards", code=2)
     assert noted() == sorted(commands("one", "run") + commands("two", "run")[:1] + commands("three", "run"))
     (place / "two fails").unlink()
     for path in place.rglob("*.json"):
