@@ -1,3 +1,3 @@
-"""Problem 2: faces with a chosen attribute (ACGAN)."""
+"""Problem 2: generating faces with a chosen attribute (ACGAN)."""
 
-import common  # noqa: F401  (see there: Ctrl-C while a program starts)
+import common  # noqa: F401  (its import sets how Ctrl-C is handled during start-up)

@@ -1,9 +1,9 @@
-"""Pairs from a trained generator: `python -m acgan.generate --figure OUT_DIR` writes fig2_2.jpg.
+"""Generate pairs of faces with a trained ACGAN: `python -m acgan.generate --figure OUT_DIR` writes fig2_2.jpg.
 
-The figure shows the first 10 pairs of one seed, unpicked: the first row with the attribute, the second the same noise
-without it. `--strip FILE` shows what lies between in five steps. `--pairs DIR --count 1000` writes single PNGs,
-DIR/with/00000.png and DIR/without/00000.png, which replace faces of the same names; folders with other images in them are
-refused.
+The figure shows the first 10 pairs of one seed, without selection: the first row with the attribute, the second row the
+same noise without it. `--strip FILE` interpolates between the two in five steps. `--pairs DIR --count 1000` writes one
+PNG per face, DIR/with/00000.png and DIR/without/00000.png, and overwrites faces of the same names; folders that contain
+other images are refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIDES = ("with", "without")
 
 
 def load_generator(weights: Path, device: torch.device) -> tuple[Generator, float]:
-    """The generator of a weights file in evaluation mode, and the strength that its pairs are shown with."""
+    """Load the generator of a weights file, in evaluation mode, and the strength at which its pairs are shown."""
     state, options, _ = load_weights(weights, "acgan.train", Options, "width", "strength")
     generator = Generator(options.width, size=options.size, late=options.network == "default")
     load_into(generator, state, weights)
@@ -34,25 +34,26 @@ def load_generator(weights: Path, device: torch.device) -> tuple[Generator, floa
 
 
 def strip(generator: Generator, z: Tensor, strength: float, steps: int = 5) -> Tensor:
-    """z (N, 100) → uint8 (steps·N, 3, H, W): all faces without the attribute, then with more and more of it."""
+    """z (N, 100) → uint8 (steps·N, 3, H, W): the N faces without the attribute, then with increasing amounts of it."""
     values = torch.linspace(0.5 - strength / 2, 0.5 + strength / 2, steps).tolist()
     return torch.cat([told(generator, z, value) for value in values])
 
 
 def main() -> None:
     parser = Parser(prog="python -m acgan.generate", description=__doc__)
-    what = add_arguments(parser, "fig2_2.jpg", WEIGHTS)
-    what.add_argument("--strip", type=Path, metavar="FILE", help="write 10 noise vectors, the attribute from none to whole")
-    what.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs there, as PNG")
-    parser.add_argument("--count", type=whole(1, MOST), help="pairs of --pairs (default: 1000)")
+    outputs = add_arguments(parser, "fig2_2.jpg", WEIGHTS)
+    outputs.add_argument("--strip", type=Path, metavar="FILE",
+                         help="write faces of 10 noise vectors, from without to with the attribute, in five rows")
+    outputs.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs to this folder as PNG")
+    parser.add_argument("--count", type=whole(1, MOST), help="number of pairs for --pairs (default: 1000)")
     parser.add_argument("--strength", type=real(least=-100, most=100),
-                        help="how far apart the classes' values are (default: as released)")
+                        help="difference between the class values of a pair (default: that of the released run)")
     args = parser.parse_args()
     count = args.count or 1000
     if args.figure:
         path = figure_path(args.figure, "fig2_2.jpg")
         if args.count:
-            raise InputError("--count belongs to --pairs; the figure has 10 pairs")
+            raise InputError("--count applies to --pairs; the figure has 10 pairs")
     elif args.strip:
         check_picture(args.strip)
     else:

@@ -1,7 +1,8 @@
-"""The networks of ACGAN (Odena et al., ICML 2017, section 3): a generator of noise and a class, and a discriminator with two heads,
-one for real or generated and one for the class. The class is an attribute that a face has (1) or has not (0).
+"""The networks of ACGAN (Odena et al., ICML 2017, section 3): a generator conditioned on a class, and a discriminator
+with two heads, one for real versus generated and one for the class. The class says whether a face has an attribute (1)
+or not (0).
 
-Architecture and size are DCGAN's. Both heads return logits.
+Architecture and size are those of DCGAN. Both heads return logits.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ NOISE = 100
 
 
 def noise(count: int, seed: int) -> Tensor:
-    """(count, 100), the same on every machine: drawn on the CPU."""
+    """Noise (count, 100), drawn on the CPU so that it is the same on every machine."""
     return torch.randn(count, NOISE, generator=torch.Generator().manual_seed(seed))
 
 
 class ClassNorm(nn.Module):
-    """BatchNorm with a scale and a shift for each class (de Vries et al. 2017, section 3.2): (N, C, H, W) and c (N,), 0 or 1 in
-    training → (N, C, H, W). Values between them are a mixture of the classes."""
+    """Conditional BatchNorm (de Vries et al. 2017, section 3.2), with a scale and a shift per class: (N, C, H, W) and c
+    (N,), 0 or 1 in training → (N, C, H, W). Other values of c interpolate or extrapolate the scales and shifts
+    linearly."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -35,7 +37,7 @@ class ClassNorm(nn.Module):
 
 
 class Layers(nn.ModuleList):
-    """One layer after the other; those that depend on the class are given it."""
+    """Sequential layers, of which the ClassNorm layers also receive the class."""
 
     def forward(self, maps: Tensor, c: Tensor) -> Tensor:
         for layer in self:
@@ -44,17 +46,17 @@ class Layers(nn.ModuleList):
 
 
 class Generator(nn.Module):
-    """z (N, 100) and classes c (N,) → faces (N, 3, size, size) in [-1, 1]. Values of c beyond 0 and 1, which training has, ask for
-    more of the attribute. `late`: the class is beside the noise only from the stage of 16 by 16 pixels on, as scales and shifts, so
-    that pose, hair and person, which the stages before it decide, are the same in both classes. Else it is one more input (the
-    report's)."""
+    """z (N, 100) and classes c (N,) → faces (N, 3, size, size) in [-1, 1]. Training uses c = 0 and 1; values outside
+    [0, 1] exaggerate the attribute or its absence. With `late`, the class enters through conditional BatchNorm from the
+    16x16 stage on, so that pose, hair and identity, which earlier stages determine, are the same in both classes.
+    Otherwise it is concatenated with the noise (as in the report)."""
 
     def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64, late: bool = False) -> None:
         super().__init__()
         self.late = late
         self.layers = Layers(up_convolutions(NOISE + (not late), width, size))
         initialise(self, deviation)
-        if late:  # the BatchNorms of 4 and 8 pixels, at 1 and 4, stay as they are
+        if late:  # the BatchNorm layers at 4x4 and 8x8, layers 1 and 4, stay unconditional
             for index, norm in list(enumerate(self.layers))[7:]:
                 if isinstance(norm, nn.BatchNorm2d):
                     self.layers[index] = ClassNorm(norm.num_features)
@@ -65,8 +67,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), greater for real ones, and (N, K), greater for those with each attribute.
-    `batch_norm`: the report's."""
+    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real faces, and logits (N, K), higher for faces
+    with the k-th attribute. The report's network uses `batch_norm`."""
 
     def __init__(self, width: int = 64, attributes: int = 1, deviation: float = 0.02, size: int = 64, batch_norm: bool = True
                  ) -> None:

@@ -1,8 +1,8 @@
 """Train an ACGAN on faces with one attribute: `python -m acgan.train --attribute Smiling --data hw3_data`.
 
-Auxiliary-classifier generative adversarial networks (Odena et al., ICML 2017): the generator is told a class beside its noise, and
-the discriminator has a second head that names the class of a face. One noise vector and the two classes make a pair. `--data` may
-be any folder of images with a CSV of attributes beside it.
+Auxiliary-classifier generative adversarial networks (Odena et al., ICML 2017): the generator takes a class in addition
+to the noise, and the discriminator has a second head that predicts the class of a face. The two faces of one noise
+vector, one per class, are called a pair. `--data` may be any folder of images with a CSV of attributes beside it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from common.weights import load_into, load_tensors
 
 
 def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
-    """The method. `faces` are uint8 (N, 3, size, size), `attributes` int64 (N, K), on the device: the first is the class, and where
-    faces are balanced, every combination of the first two comes equally often. Returns the generator to be released."""
+    """Train on `faces`, uint8 (N, 3, size, size), and `attributes`, int64 (N, K), on the device. The first attribute is
+    the class. Balanced batches contain all combinations of the first two attributes equally often. Returns the
+    generator to release."""
     torch.manual_seed(key(options.seed, "first weights"))
     report = options.network == "report"
     generator = place(Generator(options.width, options.deviation, options.size, late=not report), device)
@@ -45,7 +46,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
              "g_optimiser": g_optimiser, "d_optimiser": d_optimiser}
     run.restore(parts)
     generator, discriminator = parallel(generator), parallel(discriminator)
-    balanced = attributes[:, :2]  # the class and one other: all of more would ask for faces that there hardly are
+    balanced = attributes[:, :2]  # the class and one more: combinations of three or more include very rare ones
     combination = (balanced << torch.arange(balanced.shape[1], device=device)).sum(1)
     batches = (Balanced(combination, options.batch, options.seed, "batches") if options.balanced
                else Shuffled(len(faces), options.batch, options.seed, "batches", device))
@@ -61,15 +62,15 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         real, real_attributes = to_faces(faces[index]), share(attributes[index])
         real = share(flip(real, draws) if options.flip else real)
         if options.pair_weight:
-            # each noise vector with either class, half of the faces each, as among the real ones
+            # each noise vector with both classes, so that they are as frequent as among the (balanced) real faces
             z = share(send(torch.randn(len(index) // 2, NOISE, generator=draws), device)).repeat(2, 1)
             c = torch.arange(2, device=device).repeat_interleave(len(real) // 2)
         else:
             z = share(send(torch.randn(len(index), NOISE, generator=draws), device))
-            # the classes to make are those of the real faces, so that their frequencies tell nothing
+            # the classes of the real batch, so that class frequencies do not distinguish real from generated faces
             c = real_attributes[:, 0]
 
-        # D: real and generated faces in batches of their own, or BatchNorm would give them away
+        # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
         with autocast(device, precision):
             fake = generator(z, c)
             d_real, named_real = discriminator(augmented(real))
@@ -86,7 +87,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         total.backward()
         d_optimiser.step()
 
-        # G, against the D that has just learned
+        # G, against the updated D
         discriminator.requires_grad_(False)
         with autocast(device, precision):
             d_real = discriminator(augmented(real))[0] if options.loss == "relativistic" else d_real.detach()
@@ -117,7 +118,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
 
 
 class _WithBothClasses(torch.nn.Module):
-    """A generator of noise alone, half of it with the attribute: what `estimate_statistics` can be given."""
+    """Adapter for `estimate_statistics`: a generator that takes noise only and alternates between the classes."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -128,19 +129,21 @@ class _WithBothClasses(torch.nn.Module):
 
 
 def final_network(averaged: Generator, count: int) -> Generator:
-    """The averaged generator in evaluation mode, its BatchNorm statistics those of that many noise vectors, half of each class."""
+    """The averaged generator in evaluation mode, with BatchNorm statistics estimated on `count` noise vectors, half of
+    them with each class."""
     device = next(averaged.parameters()).device
     return estimate_statistics(_WithBothClasses(averaged), [part.to(device) for part in noise(count, 0).split(100)]).generator
 
 
 def pairs(generator: Generator, z: Tensor, strength: float) -> Tensor:
-    """z (N, 100) → uint8 (2, N, 3, 64, 64): the faces with the attribute, and the same noise without it. The classes' values stand
-    `strength` apart about 0.5: 1 and 0, or further out, where a training that holds pairs together made the change small."""
+    """z (N, 100) → uint8 (2, N, 3, 64, 64): faces with the attribute, and faces of the same noise without it. The class
+    values are 0.5 ± strength / 2: 1 and 0 at strength 1; a higher strength compensates for the small change that
+    training with a pair loss yields."""
     return torch.stack([told(generator, z, 0.5 + strength / 2), told(generator, z, 0.5 - strength / 2)])
 
 
 def told(generator: Generator, z: Tensor, value: float) -> Tensor:
-    """z (N, 100) → uint8 (N, 3, H, W) on the CPU, the class being that value for all of them."""
+    """z (N, 100) → uint8 (N, 3, H, W) on the CPU, with the same class value for all faces."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
         return torch.cat([to_images(generator(part.to(device), torch.full((len(part),), value, device=device))).cpu()
@@ -148,7 +151,7 @@ def told(generator: Generator, z: Tensor, value: float) -> Tensor:
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
-    """samples/epoch_001.png: 10 pairs of the same noise each time; and the loss curves."""
+    """Write samples/epoch_001.png, 10 pairs of noise that is the same for every epoch, and the loss curves."""
     make_folder(run.folder / "samples")
     picture = grid(pairs(generator, noise(10, options.seed), options.strength).flatten(0, 1), 10)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)

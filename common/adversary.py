@@ -1,5 +1,5 @@
-"""The game of generator and discriminator: its options, and its losses as pure functions of discriminator logits (N,), d_real of
-real images, d_fake of generated ones."""
+"""Adversarial training, shared by DCGAN and ACGAN: its options, and its losses as pure functions of discriminator
+logits (N,), `d_real` of real images and `d_fake` of generated images."""
 
 from __future__ import annotations
 
@@ -21,57 +21,59 @@ KINDS = ("bce", "relativistic")
 
 @dataclass(frozen=True)
 class Game:
-    """Options of a training of two networks on faces. The plain loss, and nothing varied that the discriminator sees: in short
-    runs the better faces."""
+    """Options of adversarial training on faces. The defaults, the standard loss without augmentation of the
+    discriminator's input, gave the better faces in short runs."""
 
-    network: str = option("report", "the report's, or a discriminator without BatchNorm, which a gradient penalty needs",
-                          ("report", "default"))
+    network: str = option("report", "`report`: the networks of the report; `default`: a discriminator without BatchNorm, "
+                          "as the gradient penalty requires", ("report", "default"))
     size: int = option(64, "height and width of the faces: 32, 64 or 128", choices=(32, 64, 128))
-    loss: str = option("bce", "the adversary's; relativistic: real is to look more real than generated", KINDS)
+    loss: str = option("bce", "adversarial loss; `relativistic` compares the logits of real and generated faces", KINDS)
     gamma: float = option(0.0, "weight of the gradient penalties on real and generated faces (R1, R2); 0: none", least=0, most=1000)
-    penalty_every: int = option(8, "steps from one penalty to the next, each of which counts for as many", least=1, most=10**6)
-    width: int = option(64, "channels of the generator's last stage; 64 is 3.6 M parameters, 32 suits small machines",
+    penalty_every: int = option(8, "apply the gradient penalty every this many steps, multiplied by their number (lazy "
+                                "regularisation)", least=1, most=10**6)
+    width: int = option(64, "channels of the generator's last stage; 64 gives 3.6 M parameters; 32 suits small machines",
                         least=1, most=512)
-    d_width: int = option(0, "channels of the discriminator's first stage; 0: as --width", least=0, most=512)
-    from_: str = option("", "weights to begin with: the generator of that file, against a new discriminator")
-    epochs: int = option(20, "passes over the faces; the end is the result", least=1, most=10**6)
-    batch: int = option(64, "faces per step; BatchNorm needs two", least=2, most=10**6)
-    lr: float = option(2e-4, "Adam's learning rate, of either network", above=0, most=10)
-    betas: tuple[float, float] = option((0.5, 0.999), "Adam's decays: less momentum than usual, since the other network moves too",
-                                        least=0, below=1)
-    anneal: bool = option(False, "learning rate and gamma fall along half a cosine, to a quarter and to a tenth")
-    deviation: float = option(0.02, "standard deviation of the convolutions' first weights", above=0, most=10)
-    flip: bool = option(True, "mirror half of the faces")
-    diffaugment: bool = option(False, "augment what the discriminator sees, real and generated alike")
-    ema: float = option(0.999, "decay of the averaged generator that is released; 0 releases the last weights", least=0, below=1)
+    d_width: int = option(0, "channels of the discriminator's first stage; 0: same as --width", least=0, most=512)
+    from_: str = option("", "weights file with which to initialise the generator; the discriminator starts untrained")
+    epochs: int = option(20, "passes over the faces; the last weights are the result", least=1, most=10**6)
+    batch: int = option(64, "faces per step, at least 2 for BatchNorm", least=2, most=10**6)
+    lr: float = option(2e-4, "learning rate of Adam, for both networks", above=0, most=10)
+    betas: tuple[float, float] = option((0.5, 0.999), "betas of Adam; less momentum than usual, since the other "
+                                        "network changes the loss", least=0, below=1)
+    anneal: bool = option(False, "anneal the learning rate to a quarter and gamma to a tenth, along half a cosine")
+    deviation: float = option(0.02, "standard deviation of the initial convolution weights", above=0, most=10)
+    flip: bool = option(True, "mirror each face with probability 0.5")
+    diffaugment: bool = option(False, "augment the discriminator's input, real and generated faces alike")
+    ema: float = option(0.999, "decay of the generator's EMA, whose weights are released; 0: no averaging", least=0, below=1)
     seed: int = seed_option()
 
 
-# the original's: the same losses, nothing varied, nothing averaged (report, sections 3 and 4)
+# the recipe of the original report: the same losses, without augmentation or averaging (report, sections 3 and 4)
 REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": False, "diffaugment": False, "ema": 0.0}
 
 
 def may_grow(game: Game) -> bool:
-    """Whether a run can go on for more epochs than it was begun with: nothing in it depends on how many there are."""
+    """Whether a run can be extended to more epochs: only if no schedule depends on their number."""
     return not game.anneal
 
 
 def check_game(game: Game) -> None:
-    """InputError for a penalty on a discriminator for which it means nothing, and for weights to begin with that are not there."""
+    """Raises InputError for a gradient penalty on a discriminator with BatchNorm, and if the file of --from does not
+    exist."""
     if game.from_ and not Path(game.from_).is_file():
-        raise InputError(f"{game.from_} does not exist; --from wants the weights of a generator")
+        raise InputError(f"{game.from_} does not exist; --from takes the weights of a generator")
     if game.gamma and game.network == "report":
-        raise InputError("--gamma needs --network default; the report's discriminator has BatchNorm, by which the logit of a face "
-                         "depends on the other faces")
+        raise InputError("--gamma needs --network default; the report's discriminator has BatchNorm, with "
+                         "which the logit of a face depends on the other faces of the batch")
 
 
 def adam(network: nn.Module, game: Game) -> torch.optim.Adam:
-    """The optimiser of either network (Radford et al. 2016, section 4)."""
+    """The Adam optimiser of either network (Radford et al. 2016, section 4)."""
     return torch.optim.Adam(network.parameters(), game.lr, game.betas, fused=True)
 
 
 def set_rates(game: Game, progress: float, *optimisers: torch.optim.Optimizer) -> None:
-    """The learning rate at that share of the training, from 0 to 1."""
+    """Set the learning rate for a `progress` of training between 0 and 1."""
     rate = falling(game.lr, 0.25, progress) if game.anneal else game.lr
     for optimiser in optimisers:
         for group in optimiser.param_groups:
@@ -79,45 +81,47 @@ def set_rates(game: Game, progress: float, *optimisers: torch.optim.Optimizer) -
 
 
 def penalties(game: Game, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """γ/2 (R1 + R2) at that share of the training, times the steps for which it counts."""
+    """γ/2 (R1 + R2), multiplied by `penalty_every`, for a `progress` of training between 0 and 1."""
     gamma = falling(game.gamma, 0.1, progress) if game.anneal else game.gamma
     both = gradient_penalty(discriminate, real) + gradient_penalty(discriminate, fake)
     return game.penalty_every * gamma / 2 * both
 
 
 def discriminator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:
-    """bce: -log D(x) - log(1 - D(G(z))) (Goodfellow et al. 2014, equation 1). relativistic: -log σ(d_real - d_fake), a real
-    image is to look more real than a generated one (Jolicoeur-Martineau 2019, section 4.1, with one fake to each real)."""
+    """bce: -log D(x) - log(1 - D(G(z))) (Goodfellow et al. 2014, equation 1). relativistic: -log σ(d_real - d_fake),
+    the probability that a real image is more realistic than a generated one (Jolicoeur-Martineau 2019, section 4.1,
+    with one generated image per real image)."""
     if kind == "bce":
         return F.softplus(-d_real.float()).mean() + F.softplus(d_fake.float()).mean()
     return F.softplus(d_fake.float() - d_real.float()).mean()
 
 
 def generator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:
-    """bce: -log D(G(z)), the form that does not saturate (Goodfellow et al. 2014, section 3); d_real plays no part. relativistic:
-    -log σ(d_fake - d_real)."""
+    """bce: -log D(G(z)), the non-saturating loss (Goodfellow et al. 2014, section 3), which does not use `d_real`.
+    relativistic: -log σ(d_fake - d_real)."""
     if kind == "bce":
         return F.softplus(-d_fake.float()).mean()
     return F.softplus(d_real.float() - d_fake.float()).mean()
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], faces: Tensor) -> Tensor:
-    """E ‖∇D(x)‖² of faces (N, 3, H, W), in float32: R1 on real ones, R2 on generated ones (Mescheder et al. 2018, equations 9 and
-    10). No gradient reaches the faces. The discriminator must not have BatchNorm, with which D(x) depends on the other faces."""
+    """E ‖∇D(x)‖² of faces (N, 3, H, W), in float32: R1 on real faces, R2 on generated faces (Mescheder et al. 2018,
+    equations 9 and 10). The faces are detached. The discriminator must not use BatchNorm, with which D(x) depends on
+    the whole batch."""
     faces = faces.detach().float().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminate(faces).sum(), faces, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()
 
 
 def discriminator_probabilities(d_real: Tensor, d_fake: Tensor) -> tuple[float, float]:
-    """D(x) and D(G(z)) as probabilities about the mean of all logits, since a loss of differences leaves their level open; 0.5 and
-    0.5 where the discriminator knows nothing."""
+    """D(x) and D(G(z)) as probabilities. The logits are centred first, since the relativistic loss does not determine
+    their mean. Both are 0.5 if the discriminator is at chance."""
     level = 0.5 * (d_real.float().mean() + d_fake.float().mean())
     return torch.sigmoid(d_real.float() - level).mean().item(), torch.sigmoid(d_fake.float() - level).mean().item()
 
 
 def collapse_warning(real: float, fake: float) -> str | None:
-    """What to say when D(x) and D(G(z)) leave nothing for the generator to learn from."""
+    """A warning if the discriminator separates real and generated faces almost perfectly, else None."""
     if real > 0.95 and fake < 0.05:
-        return f"the discriminator has won (D(x) {real:.3f}, D(G(z)) {fake:.3f}): the generator's gradient is nearly gone"
+        return f"the discriminator has won (D(x) {real:.3f}, D(G(z)) {fake:.3f}): the generator's gradient nearly vanishes"
     return None

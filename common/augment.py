@@ -1,8 +1,8 @@
 """Batched, label-preserving augmentation of small digits.
 
-Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], on any device, and draws from the given generator
-alone (on the CPU: `common.streams`). `strong` is the chain that training uses. No function flips an image: a mirrored 2 is no
-digit.
+Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], on any device. All random numbers come
+from the given CPU generator (see `common.streams`). `strong` is the pipeline that training uses. Images are never
+mirrored, since a mirrored 2 is not a digit.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ def permutation(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """(N, 1, 1, 1) bool, True with probability p: which images of the batch a change is applied to."""
+    """(N, 1, 1, 1) bool, True with probability p: the images of the batch to which a change is applied."""
     return uniform(len(images), 0, 1, images, generator).view(-1, 1, 1, 1) < p
 
 
 def share(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """(round(p·N),) indices of a random share of the batch, for changes that cost more than choosing."""
+    """(round(p·N),) indices of a random subset of the batch, for changes that are costly to apply to all images."""
     return permutation(images, generator)[:round(p * len(images))]
 
 
 def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Other digits of the batch at both sides, as in photographs of house numbers. (Photographed digits have them, drawn
-    digits do not: without this a network may learn that a second digit means the other domain.)"""
+    """Parts of other digits of the batch at the left and right edge, as in photographs of house numbers. (Without them,
+    a network could recognise the domain by neighbouring digits, which SVHN has and MNIST-M does not.)"""
     n, channels, height, width = images.shape
     columns = torch.arange(width, device=images.device).expand(n, -1)
     out = images
     for side in (-1, 1):
         edge = uniform(n, 2, 0.3 * width, images, generator).long()[:, None]
-        # the neighbour stands half an image and a little more away
+        # the distance to the neighbour is half an image or a little more
         shift = uniform(n, 0.5 * width, 0.7 * width, images, generator).long()[:, None]
         other = images[permutation(images, generator)]
         mask = columns < edge if side < 0 else columns >= width - edge
@@ -60,11 +60,11 @@ def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Grey dilation or erosion with a 3x3 window on a share p of the images: thicker or thinner strokes."""
+    """Grey-scale dilation or erosion with a 3x3 window on a fraction p of the images: thicker or thinner strokes."""
     index, out = share(images, p, generator), images.clone()
     half = len(index) // 2
     for extreme, part in ((torch.maximum, index[:half]), (torch.minimum, index[half:])):
-        # rows, then columns, by shifted slices: on the CPU several times faster than max_pool2d
+        # shifted slices, rows before columns, are several times faster than max_pool2d on the CPU
         wide = F.pad(images[part], (1, 1, 1, 1), mode="replicate")
         rows = extreme(extreme(wide[..., :-2], wide[..., 1:-1]), wide[..., 2:])
         out[part] = extreme(extreme(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
@@ -75,14 +75,14 @@ def affine(
     images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float, generator: torch.Generator,
     stretch: tuple[float, float] = (-0.1, 0.1)
 ) -> Tensor:
-    """Rotation of up to `degrees`, zoom of each axis in the given range (> 1 enlarges the digit), horizontal shear of up to
-    `shear`, shift of up to `shift` pixels; the ratio of width to height is multiplied by exp(2 U(*stretch)); the border is repeated
-    outwards."""
+    """Random affine transformation: rotation by up to `degrees`, zoom in the given range (> 1 enlarges the digit),
+    horizontal shear of up to `shear`, and shift of up to `shift` pixels. The aspect ratio (width to height) is
+    multiplied by exp(2 U(*stretch)). Border pixels are replicated."""
     n, _, height, width = images.shape
     angle = uniform(n, -degrees, degrees, images, generator) * math.pi / 180
     log_zoom = uniform(n, math.log(zoom[0]), math.log(zoom[1]), images, generator)
     ratio = uniform(n, *stretch, images, generator)
-    # the matrix maps output to input positions, so that enlarging divides
+    # the matrix maps output to input positions, so a zoom is a division
     x_scale, y_scale = torch.exp(-log_zoom - ratio), torch.exp(-log_zoom + ratio)
     skew = uniform(n, -shear, shear, images, generator)
     cos, sin = angle.cos(), angle.sin()
@@ -91,31 +91,31 @@ def affine(
         torch.stack([sin * x_scale, (skew * sin + cos) * y_scale, uniform(n, -2, 2, images, generator) * shift / width], 1),
     ], 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    # no further than the centres of the outermost pixels: what padding_mode="border" does, which MPS lacks before torch 2.13
+    # clamp to the centres of the outermost pixels, as padding_mode="border" does, which MPS lacks before torch 2.13
     for axis, pixels in enumerate((width, height)):
         grid[..., axis].clamp_(1 / pixels - 1, 1 - 1 / pixels)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor:
-    """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and polarity are no
-    part of a digit's identity, and they are most of what separates these domains. Without `invert`, dark stays dark."""
+    """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and polarity do not
+    determine the digit, but account for most of the gap between these domains. Without `invert`, dark stays dark."""
     n = len(images)
     change = normal(images, n, 3, 3, generator=generator) * chance(images, 0.5, generator).view(-1, 1, 1)
     mixing = torch.eye(3, device=images.device) + 0.4 * change
     total = mixing.sum(2, keepdim=True)
     mixing = mixing / total.abs().clamp(min=0.5)
-    if not invert:  # a negative total would turn the channel over too
+    if not invert:  # a negative total would invert the channel too
         return torch.einsum("nij,njhw->nihw", mixing * total.sign(), images)
     images = torch.einsum("nij,njhw->nihw", mixing, images)
-    every = chance(images, 0.5, generator)
+    all_channels = chance(images, 0.5, generator)
     single = uniform(3 * n, 0, 1, images, generator).view(n, 3, 1, 1) < 0.25
-    return torch.where(every ^ single, 1 - images, images)
+    return torch.where(all_channels ^ single, 1 - images, images)
 
 
 def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """|image - texture| on a share p of the images, contrast stretched first: clutter that changes sign under the strokes.
-    The texture is smooth coloured noise of random contrast in three octaves."""
+    """|image - texture| on a fraction p of the images, after contrast stretching: a background that is inverted under
+    the strokes. The texture is smooth coloured noise of random contrast in three octaves."""
     index = share(images, p, generator)
     n, (height, width) = len(index), images.shape[2:]
     if n == 0:
@@ -130,27 +130,28 @@ def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     chosen = images[index]
     low, high = chosen.amin((1, 2, 3), keepdim=True), chosen.amax((1, 2, 3), keepdim=True)
     out = images.clone()
-    # nearly flat images are not blown up to noise
+    # the minimum keeps the noise of nearly flat images from being amplified
     out[index] = ((chosen - low) / (high - low).clamp(min=0.05) - clutter).abs()
     return out
 
 
 def blur(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """3x3 mean filter on a share p of the images."""
+    """3x3 mean filter on a fraction p of the images."""
     index, out = share(images, p, generator), images.clone()
     out[index] = F.avg_pool2d(images[index], 3, 1, 1, count_include_pad=False)
     return out
 
 
 def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Gaussian noise. Its standard deviation is drawn per image from U(0, most) and counts in the image's own contrast:
-    photographs of house numbers are often so flat that a fixed level would hide the digit."""
+    """Gaussian noise. Its standard deviation is drawn per image from U(0, most), relative to the image's contrast:
+    photographs of house numbers often have so little contrast that a fixed level would hide the digit."""
     level = uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1) * images.std((1, 2, 3), keepdim=True)
     return images + level * normal(images, *images.shape, generator=generator)
 
 
 def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> Tensor:
-    """A grey square of size x size pixels at a random place (DeVries & Taylor 2017) on a share p of the images."""
+    """Cutout (DeVries & Taylor 2017): a grey square of size x size pixels at a random position, on a fraction p of the
+    images."""
     n, _, height, width = images.shape
     top = uniform(n, 0, height - size + 1, images, generator).long().view(-1, 1, 1, 1)
     left = uniform(n, 0, width - size + 1, images, generator).long().view(-1, 1, 1, 1)
@@ -163,8 +164,9 @@ def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> T
 def strong(images: Tensor, generator: torch.Generator, *, zoom: tuple[float, float], invert: bool,
            stretch: tuple[float, float] = (-0.1, 0.1), neighbour_share: float = 0, stroke_share: float = 0,
            texture_share: float = 0) -> Tensor:
-    """The whole chain. The directions differ in these: the ranges of zoom and of width against height, whether colours are
-    inverted, and the shares of images that get neighbours, thicker or thinner strokes, and a texture."""
+    """The whole pipeline. The arguments are what differs between the directions: the ranges of zoom and aspect ratio,
+    whether colours are inverted, and the fractions of images with neighbours, with a changed stroke width and with a
+    texture."""
     if neighbour_share:
         images = neighbours(images, neighbour_share, generator)
     if stroke_share:
@@ -177,17 +179,17 @@ def strong(images: Tensor, generator: torch.Generator, *, zoom: tuple[float, flo
 
 
 def mild(images: Tensor, generator: torch.Generator) -> Tensor:
-    """For networks trained and tested in one domain: small rotations, zooms and shifts only."""
+    """Small rotations, zooms and shifts only, for networks trained and tested in one domain."""
     return affine(images, 10, (0.9, 1.1), 0.1, 2, generator)
 
 
 def shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Each image moved by up to `most` whole pixels in either direction, the border repeated: a weak view, on which a teacher is
-    sure of itself."""
+    """Shift each image by up to `most` whole pixels along each axis, replicating the border: a weak augmentation, on
+    which the predictions of a teacher are reliable."""
     n, (height, width) = len(images), images.shape[2:]
     moves = send(torch.randint(-most, most + 1, (2, n, 1), generator=generator), images.device)
     rows = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)
     columns = (torch.arange(width, device=images.device) + moves[1]).clamp(0, width - 1)
     batch = torch.arange(n, device=images.device)[:, None, None]
-    # advanced indices around a slice put their own dimensions first
+    # with a slice between them, advanced indices come first in the result
     return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,5 +1,6 @@
-"""Which images make up a batch. Indices depend on (seed, purpose, step) alone, so that a resumed run sees the batches of an
-uninterrupted one, and domains of different sizes are both seen whole. They lie on the device where the images are."""
+"""Samplers that give the indices of a batch. Indices depend only on (seed, purpose, step), so that a resumed run sees
+the same batches as an uninterrupted one. Each domain has its own sampler, so that domains of different sizes are both
+covered completely. The indices are on the device of the images."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from common.streams import send, stream
 
 
 class Shuffled:
-    """Epochs without replacement: every image once per epoch, in a new order each time; the last partial batch is left to the
-    next epoch's order."""
+    """Sampling without replacement, in a new order for each epoch. The last, incomplete batch of an epoch is
+    dropped."""
 
     def __init__(self, count: int, batch: int, seed: int, purpose: str, device: torch.device) -> None:
         self.count, self.batch, self.seed, self.purpose, self.device = count, min(batch, count), seed, purpose, device
@@ -28,7 +29,8 @@ class Shuffled:
 
 
 class Balanced:
-    """Batches that hold every class equally often in expectation (SVHN's 1 is three times as frequent as its 9)."""
+    """Batches in which all classes have the same expected frequency (in SVHN, the digit 1 is three times as frequent as
+    9)."""
 
     def __init__(self, labels: Tensor, batch: int, seed: int, purpose: str) -> None:
         members = [torch.nonzero(labels == label)[:, 0] for label in labels.unique()]
@@ -41,5 +43,6 @@ class Balanced:
         draws = torch.rand(2, self.batch, generator=stream(self.seed, self.purpose, step))
         label, place = send(draws, self.counts.device)
         row = (label * len(self.counts)).long()
-        column = torch.minimum((place * self.counts[row]).long(), self.counts[row] - 1)  # rounding may reach the count itself
+        # rounding may yield the count itself
+        column = torch.minimum((place * self.counts[row]).long(), self.counts[row] - 1)
         return self.members[row, column]

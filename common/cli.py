@@ -1,4 +1,5 @@
-"""What every command line of the project does alike: one sentence for bad input, exit code 2, no traceback."""
+"""Conventions of all command-line programs: bad input ends with a one-line error and exit code 2, without a
+traceback."""
 
 from __future__ import annotations
 
@@ -13,16 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-LARGEST = 2**63 - 1  # what a 64-bit integer holds
+LARGEST = 2**63 - 1  # the largest signed 64-bit integer
 
 
 class InputError(Exception):
-    """Bad input from outside: one sentence that names the file or the option and says what to do."""
+    """Bad user input. The message is one sentence that names the file or option and says what to do."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that an option may be: from `least` (or `above`, without it) to `most` (or `below`, without it)."""
+    """The valid range of a number. The bounds `least` and `most` are inclusive, `above` and `below` exclusive."""
 
     least: float | None = None
     most: float | None = None
@@ -30,13 +31,13 @@ class Range:
     below: float | None = None
 
     def problem(self, value: float) -> str | None:
-        """What is wrong with a number, as `must be …, not …`; None where nothing is."""
+        """A message, `must be …, not …`, if a number is out of range, else None."""
         bounds = (("at least", self.least, lambda bound: value >= bound), ("greater than", self.above, lambda bound: value > bound),
                   ("at most", self.most, lambda bound: value <= bound), ("less than", self.below, lambda bound: value < bound))
         known = [(f"{words} {bound}", holds(bound)) for words, bound, holds in bounds if bound is not None]
         try:
             finite = math.isfinite(value)
-        except OverflowError:  # a whole number beyond every float
+        except OverflowError:  # an integer too large for a float
             finite = False
         if finite and all(holds for _, holds in known):
             return None
@@ -44,12 +45,12 @@ class Range:
 
 
 def whole(least: int = 0, most: int = LARGEST) -> Callable[[str], int]:
-    """An argument's type: integers from `least` to `most`."""
+    """An argparse type: integers from `least` to `most`."""
     return _number(int, "a whole number", Range(least, most))
 
 
 def real(**bounds: float) -> Callable[[str], float]:
-    """An argument's type: finite numbers within these bounds of `Range`."""
+    """An argparse type: finite numbers within a `Range` with these bounds."""
     return _number(float, "a number", Range(**bounds))
 
 
@@ -66,7 +67,7 @@ def _number(kind: Callable[[str], Any], what: str, allowed: Range) -> Callable[[
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The module's docstring as it is written, and each option's default where it has one."""
+    """Keeps the line breaks of the description, and appends the default of each option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or "default" in (action.help or ""):
@@ -75,7 +76,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with defaults in --help, and with one line instead of the usage for a wrong argument."""
+    """An argparse parser that shows defaults in --help, and reports a wrong argument in one line, without the usage."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
@@ -85,14 +86,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a program's main. InputError → its sentence on stderr, exit code 2, and so for memory that is not there and for a
-    standard output that cannot be written to. Ctrl-C, a polite kill and a closed terminal → exit code 128 + the signal's number,
-    after every `finally`."""
+    """Run a program's main. InputError, lack of memory and an unwritable standard output end it with one line on stderr
+    and exit code 2. SIGINT, SIGTERM and SIGHUP end it with exit code 128 + the signal number, after all `finally`
+    clauses have run."""
     _catch_signals()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names and symbols that the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")  # for characters missing from the terminal's encoding
     try:
         try:
             main()
@@ -109,18 +110,18 @@ def run_main(main: Callable[[], None]) -> None:
             fail(f"{problem.filename}: {problem.strerror}")
         if problem.errno not in (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO):
             raise
-        fail(f"standard output cannot be written to ({problem.strerror}); send it elsewhere")
+        fail(f"standard output cannot be written to ({problem.strerror}); redirect it")
     except (MemoryError, RuntimeError) as problem:
         if not out_of_memory(problem):
             raise
-        fail("there is not enough memory for this; ask for less (a smaller --batch, --width or --count, say)")
+        fail("out of memory; use a smaller --batch, --width or --count")
     finally:
         _end_quietly()
 
 
 def fail(sentence: str) -> NoReturn:
-    """`error: …` as one line on stderr, exit code 2. Of several processes that torchrun started, the first that fails
-    says why."""
+    """Print `error: …` as one line on stderr and exit with code 2. Of several processes started by torchrun, only the
+    first to fail prints the error."""
     with contextlib.suppress(OSError):
         if not _another_has_failed():
             print("error: " + " ".join(sentence.splitlines()), file=sys.stderr)
@@ -128,12 +129,12 @@ def fail(sentence: str) -> NoReturn:
 
 
 def _another_has_failed() -> bool:
-    """Whether another process of the same torchrun has come here before: only one of them can make a certain folder in
-    the place where torchrun collects their errors."""
-    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    """Whether another process of the same torchrun has failed before: only the first can create a certain folder next
+    to torchrun's error files."""
+    error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     try:
-        if place:
-            os.mkdir(os.path.join(os.path.dirname(os.path.dirname(place)), "said"))
+        if error_file:
+            os.mkdir(os.path.join(os.path.dirname(os.path.dirname(error_file)), "said"))
     except FileExistsError:
         return True
     except OSError:
@@ -142,20 +143,20 @@ def _another_has_failed() -> bool:
 
 
 def out_of_memory(problem: BaseException) -> bool:
-    """Whether an exception of Python, of torch's CPU allocator or of a GPU's says that memory has run out."""
+    """Whether an exception of Python, of torch's CPU allocator or of a GPU means that memory is exhausted."""
     words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "invalid shape dimension",
              "Storage size calculation overflowed", "numel: integer multiplication overflow")
     return isinstance(problem, MemoryError) or any(word in str(problem) for word in words)
 
 
 def _open_closed_streams() -> None:
-    """Open what the caller has closed of standard input, output and error, so that no file gets their numbers. An output that was
-    closed becomes a pipe that nobody reads: it is an error when something is written to it."""
+    """Reopen standard input, output and error if the caller has closed them, so that no other file gets their
+    descriptors. A closed output becomes a pipe without a reader, so that writing to it raises an error."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor
     if sys.stdout is None:
         reader, writer = os.pipe()
         os.dup2(writer, 1)
@@ -167,8 +168,8 @@ def _open_closed_streams() -> None:
 
 
 def _end_quietly() -> None:
-    """Nothing is left to do: let signals end the interpreter at once while it shuts down, and what cannot be printed go nowhere
-    before it tries again."""
+    """Prepare a silent shutdown of the interpreter: restore the default signal handlers, and redirect unwritable
+    outputs to /dev/null, since the interpreter flushes them once more."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -180,7 +181,8 @@ def _end_quietly() -> None:
 
 
 def _catch_signals() -> None:
-    """Make of signals exceptions, so that files are closed and temporary ones removed. What is ignored (nohup) stays ignored."""
+    """Raise exceptions for signals, so that files are closed and temporary files removed. Ignored signals (nohup) stay
+    ignored."""
     def leave(number: int, frame: object) -> NoReturn:
         sys.exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""How many cores this process may use. Standard library only."""
+"""The number of cores that this process may use. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """OMP_NUM_THREADS where it is set; else the cores that this process is bound to, or as many as its container's quota is worth
-    (a part of a core counts as one)."""
+    """OMP_NUM_THREADS if it is set, else the number of cores in the affinity mask of the process, limited by the CPU
+    quota of its container (rounded up)."""
     setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if setting.isascii() and setting.isdigit() and int(setting[:9]) > 0:
         return int(setting[:9])
@@ -20,7 +20,7 @@ def cores() -> int:
 
 
 def _quota() -> float:
-    """Cores that the control groups of Linux grant to this process; infinite where none limits it."""
+    """The CPU quota of this process's Linux control groups, in cores; infinite if there is none."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -30,14 +30,14 @@ def _quota() -> float:
         if controllers and "cpu" not in controllers.split(","):
             continue
         base = GROUPS / "cpu" if controllers else GROUPS
-        # a container may show its own group as the root, under the name that it has outside: the root is looked at too
+        # in a container, the group may be mounted as the root but have its outside name, so check the root too
         inside = base / place.lstrip("/")
         grants += [_granted(folder) for folder in (inside, *inside.parents) if folder.is_relative_to(base)]
     return min(grants)
 
 
 def _granted(folder: Path) -> float:
-    """Cores that one control group grants, as version 2 or version 1 writes it down; infinite where it says nothing."""
+    """The quota of one control group (cgroup v2 or v1), in cores; infinite if it sets none."""
     try:
         if (limit := folder / "cpu.max").exists():
             quota, period = limit.read_text().split()

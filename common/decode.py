@@ -1,4 +1,4 @@
-"""Image files → one uint8 array, decoded on several cores."""
+"""Decode image files to one uint8 array, on several cores."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import PIL
 from common import pictures
 from common.pictures import WHITE, picture
 
-SHARE = 1000  # images for each process: fewer are decoded here before another process has started and done its share
+SHARE = 1000  # minimum number of images per process; for fewer, starting another process takes longer than it saves
 
 Colour = tuple[int, int, int]
 
 
 def decode(folder: Path, names: list[str], size: int, square: bool = False, background: Colour = WHITE,
            workers: int = 1) -> np.ndarray | tuple[str, str]:
-    """(N, 3, size, size) uint8, decoded by this process and up to `workers` - 1 others (not threads: Pillow's wait for each other
-    on small images); or the first path that cannot be read and the reason."""
+    """(N, 3, size, size) uint8, decoded by this process and up to `workers` - 1 others; or the first path that cannot
+    be read and the reason. Processes are used rather than threads, which block each other in Pillow on small images."""
     paths = [os.path.join(folder, name) for name in names]
     images = np.empty((len(paths), size, size, 3), np.uint8)
     parts = max(1, min(workers, len(paths) // SHARE))
@@ -31,7 +31,7 @@ def decode(folder: Path, names: list[str], size: int, square: bool = False, back
     helpers: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(parts) as pool:
         try:
-            with contextlib.suppress(OSError):  # no other process can be started: its share is done here
+            with contextlib.suppress(OSError):  # if a process cannot be started, this one decodes its images
                 helpers.extend(_start(size, square, background) for _ in others)
             received = [pool.submit(_receive, helper, paths[share], images[share])
                         for helper, share in zip(helpers, others, strict=False)]
@@ -39,7 +39,7 @@ def decode(folder: Path, names: list[str], size: int, square: bool = False, back
             for index, share in enumerate(others):
                 if problem is None:
                     done = received[index].result() if index < len(received) else 0
-                    # what a helper has left: it was killed, or it has met an image that cannot be read
+                    # the rest of a helper that was killed or met an image that cannot be read
                     problem = _fill(images[share][done:], paths[share][done:], size, square, background)
         finally:
             for helper in helpers:
@@ -48,18 +48,18 @@ def decode(folder: Path, names: list[str], size: int, square: bool = False, back
 
 
 def _fill(images: np.ndarray, paths: list[str], size: int, square: bool, background: Colour) -> tuple[str, str] | None:
-    """Decode here. Returns the first path that cannot be read and the reason."""
+    """Decode in this process. Returns the first path that cannot be read and the reason, or None."""
     for index, path in enumerate(paths):
         try:
             images[index] = picture(path, size, square, background)
-        except Exception as problem:  # Pillow raises a dozen types for damaged files
+        except Exception as problem:  # for damaged files, Pillow raises many types of exceptions
             return path, getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
     return None
 
 
 def _start(size: int, square: bool, background: Colour) -> subprocess.Popen[bytes]:
-    """A process that runs `common.pictures`. It imports from Python's own library and the folders of Pillow and numpy, never from
-    the working folder or what the environment names, and ends when this process does."""
+    """Start a process that runs `common.pictures`. It imports only from the standard library and the folders of Pillow
+    and numpy, never from the working directory or PYTHONPATH, and ends with this process."""
     places = sorted({str(Path(file).parent.parent) for file in (PIL.__file__, np.__file__) if file})
     arguments = [str(size), "square" if square else "", "#{:02x}{:02x}{:02x}".format(*background), *places]
     return subprocess.Popen([sys.executable, "-I", "-S", pictures.__file__, *arguments],
@@ -67,7 +67,7 @@ def _start(size: int, square: bool, background: Colour) -> subprocess.Popen[byte
 
 
 def _receive(helper: subprocess.Popen[bytes], paths: list[str], images: np.ndarray) -> int:
-    """Send a helper its paths and fill `images` with what comes back; returns how many came."""
+    """Send the paths to a helper and receive its images into `images`. Returns the number received."""
     with contextlib.suppress(OSError), helper as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"".join(os.fsencode(path) + b"\0" for path in paths))

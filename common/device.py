@@ -1,10 +1,10 @@
-"""Where and how the arithmetic runs: device, threads, precision.
+"""Device, number of threads and precision.
 
-One policy for every program: channels-last memory, and bfloat16 where the hardware has it. Weights stay float32. On CUDA:
+All programs use channels-last memory, and bfloat16 if the hardware supports it. Weights stay in float32. On CUDA:
 
-- cuDNN times its algorithms for each new shape and takes the fastest, so that two runs may differ in their last digits.
-- float32 is float32 with `--precision fp32`: no TF32. With bf16, what autocast leaves in float32 may use TF32, whose products
-  have 10 bits of mantissa where bfloat16 has 7.
+- cuDNN benchmarks its algorithms for each new shape, so that the results of two runs may differ by rounding errors.
+- `--precision fp32` disables TF32. With bf16, operations that autocast leaves in float32 may use TF32, which has a
+  mantissa of 10 bits (bfloat16: 7).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ T = TypeVar("T", bound=nn.Module)
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU. InputError where it is not there."""
+    """The device of that name; `auto` selects CUDA, else MPS, else the CPU. Raises InputError if it is not
+    available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
-        raise InputError(f"--device {name} is unknown; name auto, cpu, cuda, cuda:1 or mps")
+        raise InputError(f"--device {name} is unknown; use auto, cpu, cuda, cuda:1 or mps")
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as problem:
@@ -37,25 +38,25 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError(f"device {name} cannot be used here ({reason}); try --device cpu") from None
     if name == "cpu":
         torch.set_num_threads(cores())
-        # late in training gradients underflow to denormal numbers, which the CPU handles many times slower
+        # late in training, gradients become denormal numbers, which are many times slower on the CPU
         torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
     return torch.device(name)
 
 
 def place(network: T, device: torch.device) -> T:
-    """The network on the device, in channels-last memory."""
+    """Move the network to the device, in channels-last memory."""
     return network.to(device).to(memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context for forward passes: bfloat16 where `precision` says so, else float32."""
+    """The context for forward passes: bfloat16 if `precision` is "bf16", else float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`fp32` or `bf16` for training; `auto` takes bf16 where the device computes in it. What decides is the hardware alone, so
-    that the same command gives the same run whatever else the machine is doing."""
+    """`fp32` or `bf16` for training; `auto` selects bf16 if the device supports it natively. The choice depends only on
+    the hardware, not on its load, so that the same command gives the same run."""
     if name == "auto":
         name = "bf16" if has_bf16(device) else "fp32"
     torch.backends.cudnn.allow_tf32 = name == "bf16"
@@ -64,14 +65,14 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16."""
+    """Whether the device supports bfloat16 natively."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and cpu_has_bf16()
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies in bfloat16 (AVX512-BF16 or AMX; on other CPUs it is emulated, and slower than float32)."""
+    """Whether the CPU supports bfloat16 (AVX512-BF16 or AMX). Other CPUs emulate it, which is slower than float32."""
     if not os.path.exists("/proc/cpuinfo"):
         return False
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
@@ -80,21 +81,21 @@ def cpu_has_bf16() -> bool:
 
 
 def describe(device: torch.device) -> str:
-    """The hardware in words, for the card of a training."""
-    together = f", {COUNT} processes" if COUNT > 1 else ""
+    """A description of the hardware, for the card of a training."""
+    processes = f", {COUNT} processes" if COUNT > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device) + together
+        return torch.cuda.get_device_name(device) + processes
     model = platform.processor() or "CPU"
     if device.type == "mps":
-        return f"{model}, GPU by MPS{together}"
+        return f"{model}, GPU by MPS{processes}"
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, {torch.get_num_threads()} threads{together}"
+    return f"{model}, {torch.get_num_threads()} threads{processes}"
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has completed all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""Faces: a folder of images and their attributes → uint8 tensors; faces in [-1, 1]; what training varies in them."""
+"""Faces: reading a folder of images and their attributes, conversion to and from [-1, 1], and augmentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 64
 
 @dataclass(frozen=True)
 class Faces:
-    """uint8 (N, 3, size, size), and the K attributes that were asked for as int64 (N, K) of 0 and 1."""
+    """Images, uint8 (N, 3, size, size), and the K requested attributes, int64 (N, K), 0 or 1."""
 
     images: Tensor
     attributes: Tensor
@@ -29,8 +29,9 @@ class Faces:
 
 
 def read_faces(data: Path, split: str, attributes: Sequence[str] = (), size: int = SIZE) -> Faces:
-    """A split of the course's layout, or any folder of images, with its attributes in a CSV beside it (FOLDER.csv). Images of
-    another size are cropped about the centre and resized. InputError where something is missing, or no column is named so."""
+    """Read a split of the course's layout, or any folder of images, with its attributes from the CSV beside it
+    (FOLDER.csv). Images of another size are centre-cropped and resized. Raises InputError if the folder, the CSV or a
+    column is missing."""
     folder = data / "face" / split if (data / "face").is_dir() else data
     images, names = read_images(folder, size, square=True)
     values = torch.empty(len(images), 0, dtype=torch.int64)
@@ -39,7 +40,7 @@ def read_faces(data: Path, split: str, attributes: Sequence[str] = (), size: int
         values = read_attributes(file, names, attributes)[0].long()
         for attribute, column in zip(attributes, values.T, strict=True):
             if not 0 < int(column.sum()) < len(column):
-                raise InputError(f"{file}: {attribute} is the same for all images; name another one")
+                raise InputError(f"{file}: {attribute} is the same for all images; choose another attribute")
     hashes = {"faces": content_hash(images)} | ({"attributes": content_hash(values)} if attributes else {})
     return Faces(images, values, hashes)
 
@@ -55,16 +56,16 @@ def to_images(faces: Tensor) -> Tensor:
 
 
 def flip(faces: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of them mirrored: a mirrored face is a face."""
+    """Mirror each face with probability 0.5."""
     return torch.where(chance(faces, 0.5, generator), faces.flip(3), faces)
 
 
 def diffaugment(faces: Tensor, generator: torch.Generator) -> Tensor:
-    """Differentiable augmentation of what the discriminator sees, real and generated alike, so that it cannot learn the training
-    set by heart (Zhao et al. 2020): brightness, saturation, contrast; translation by up to an eighth; a grey square of half the
-    width."""
+    """DiffAugment (Zhao et al. 2020): differentiable augmentation of the discriminator's input, real and generated, so
+    that it cannot memorise the training set. Brightness, saturation and contrast; translation by up to 1/8; cutout of
+    1/2 the width."""
     height, width = faces.shape[2:]
-    n = len(faces) * COUNT  # of the whole batch, if these are one process's share
+    n = len(faces) * COUNT  # size of the whole batch over all processes
 
     def draw(low: float, high: float) -> Tensor:
         return share(uniform(n, low, high, faces, generator)).view(-1, 1, 1, 1)

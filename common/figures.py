@@ -1,4 +1,5 @@
-"""Faces as pictures: grids (JPEG or PNG), folders of single faces, walks; and loss curves. Only the curves import matplotlib."""
+"""Pictures of faces: grids (JPEG or PNG), folders of single faces and interpolations; and loss curves. Only the curves
+need matplotlib."""
 
 from __future__ import annotations
 
@@ -22,23 +23,25 @@ from common.pictures import SUFFIXES
 
 PADDING = 2
 PICTURES = (".jpg", ".jpeg", ".png")
-MOST = 100_000  # faces of one folder: their names have five digits
-PART = 500  # faces that are made and written together
-LONGEST = 65_500  # pixels of a JPEG's side
+MOST = 100_000  # maximum number of faces in a folder: their names have five digits
+PART = 500  # number of faces generated and written at a time
+LONGEST = 65_500  # maximum height and width of a JPEG in pixels
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str, weights: Path) -> argparse._MutuallyExclusiveGroup:
-    """What every program takes that draws from a generator. Returns the group of its outputs, one of which is required."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--figure", type=Path, metavar="OUT_DIR", help=f"write {name} there (or the file itself, .jpg or .png)")
-    parser.add_argument("--seed", type=whole(), default=0, help="of the noise")
-    parser.add_argument("--weights", type=Path, default=weights, help="another generator than the released one")
+    """Add the arguments common to programs that sample from a generator. Returns the group of the outputs, one of which
+    is required."""
+    outputs = parser.add_mutually_exclusive_group(required=True)
+    outputs.add_argument("--figure", type=Path, metavar="OUT_DIR",
+                         help=f"folder to which {name} is written (or the name of the file, .jpg or .png)")
+    parser.add_argument("--seed", type=whole(), default=0, help="random seed of the noise")
+    parser.add_argument("--weights", type=Path, default=weights, help="weights of the generator")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    return what
+    return outputs
 
 
 def grid(images: Tensor, per_row: int) -> Image.Image:
-    """(N, 3, H, W) uint8 → one picture, `per_row` a row, 2 black pixels around each."""
+    """(N, 3, H, W) uint8 → one picture, `per_row` images per row, with a black border of 2 pixels around each image."""
     count, _, height, width = images.shape
     rows = -(-count // per_row)
     canvas = np.zeros((rows * (height + PADDING) + PADDING, per_row * (width + PADDING) + PADDING, 3), np.uint8)
@@ -50,8 +53,8 @@ def grid(images: Tensor, per_row: int) -> Image.Image:
 
 
 def save_picture(path: Path, picture: Image.Image, tidy: bool = True) -> None:
-    """PNG or JPEG by the name's ending; JPEG at quality 95 with full colour resolution. Whole or not at all, `tidy` as in
-    `common.files.write`."""
+    """Write a PNG or a JPEG, by the suffix; JPEG at quality 95 without chroma subsampling. The file is written
+    atomically; `tidy` as in `common.files.write`."""
     check_picture(path)
     buffer = io.BytesIO()
     if path.suffix.lower() == ".png":
@@ -62,7 +65,8 @@ def save_picture(path: Path, picture: Image.Image, tidy: bool = True) -> None:
 
 
 def check_picture(path: Path, *others: str) -> None:
-    """InputError, before any work, where a picture cannot be written under that name. `others`: endings that are allowed too."""
+    """Raises InputError, before any work, if a picture cannot be written to `path`. `others`: further suffixes to
+    allow."""
     *endings, last = (*PICTURES, *others)
     if path.suffix.lower() not in (*endings, last):
         raise InputError(f"{path} does not end in {', '.join(endings)} or {last}")
@@ -70,8 +74,8 @@ def check_picture(path: Path, *others: str) -> None:
 
 
 def figure_path(argument: Path, name: str) -> Path:
-    """Graders name a folder, in which the figure gets its name, or (in other years) the file itself. InputError before any work
-    where it could not be written after it."""
+    """The path of a figure, given its folder or (as in other years of the course) the file itself. Raises InputError,
+    before any work, if it cannot be written."""
     is_file = argument.exists() or argument.suffix.lower() in PICTURES
     path = argument if is_file and not argument.is_dir() else argument / name
     check_picture(path)
@@ -79,21 +83,22 @@ def figure_path(argument: Path, name: str) -> Path:
 
 
 def check_faces(folder: Path, count: int) -> None:
-    """InputError, before any work, where `count` faces cannot be written into a folder, or would lie there among other images:
-    who reads the folder would take all for one set. Faces of the same names are replaced."""
+    """Raises InputError, before any work, if `count` faces cannot be written to a folder, or if it contains other
+    images, which would be mistaken for part of the set. Faces of the same names are overwritten."""
     above = next(place for place in (folder, *folder.parents) if place.exists())
     if not above.is_dir():
-        raise InputError(f"{above} is a file; name another folder")
+        raise InputError(f"{above} is a file; choose another folder")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"the folder {above} cannot be written to; choose one that is yours")
+        raise InputError(f"the folder {above} cannot be written to; choose a writable one")
     names = {face_name(index) for index in range(count)}
     others = [path.name for path in sorted(folder.glob("[!.]*")) if path.suffix.lower() in SUFFIXES and path.name not in names]
     if others:
-        raise InputError(f"{folder} holds other images ({len(others)}, {others[0]} first); empty it, or name another folder")
+        raise InputError(f"{folder} contains other images ({len(others)}, {others[0]} first); empty it or "
+                         "choose another")
 
 
 def save_faces(folder: Path, images: Tensor, first: int = 0) -> None:
-    """Images uint8 (N, 3, H, W) on the CPU → folder/00000.png …, or from number `first` on; the folder is made."""
+    """Write images, uint8 (N, 3, H, W) on the CPU, to folder/00000.png …, counting from `first`. Creates the folder."""
     make_folder(folder)
     tidy_folder(folder)
     for index, image in enumerate(images.permute(0, 2, 3, 1).numpy(), first):
@@ -105,8 +110,8 @@ def face_name(index: int) -> str:
 
 
 def walk(z: Tensor, steps: int) -> Tensor:
-    """(K, D) noise vectors → (steps, D), evenly along the great arcs from each to the next: straight lines would pass through
-    vectors shorter than any noise."""
+    """(K, D) noise vectors → (steps, D), spherical linear interpolation (slerp) from each vector to the next. On a
+    straight line, the vectors in the middle would be much shorter than noise is."""
     place = torch.linspace(0, len(z) - 1, steps)
     begin = place.long().clamp(max=len(z) - 2)
     a, b, t = z[begin], z[begin + 1], (place - begin)[:, None]
@@ -115,15 +120,15 @@ def walk(z: Tensor, steps: int) -> Tensor:
 
 
 def check_walk(path: Path, steps: int) -> None:
-    """InputError, before any work, where that many pictures cannot be written as `save_walk` does."""
+    """Raises InputError, before any work, if `save_walk` cannot write that many images to `path`."""
     check_picture(path, ".gif")
     height = -(-steps // 10) * (SIZE + PADDING) + PADDING
     if path.suffix.lower() in (".jpg", ".jpeg") and height > LONGEST:
-        raise InputError(f"{path}: a JPEG has at most {LONGEST} pixels on a side, and {steps} steps need {height}; name a .png")
+        raise InputError(f"{path}: a JPEG is at most {LONGEST} pixels high, and {steps} steps need {height}; use .png")
 
 
 def save_walk(path: Path, images: Tensor) -> None:
-    """A strip (.png, .jpg: 10 a row) or a moving picture (.gif) of images uint8 (N, 3, H, W)."""
+    """Write images, uint8 (N, 3, H, W), as a grid (.png or .jpg, 10 per row) or an animation (.gif)."""
     if path.suffix.lower() != ".gif":
         save_picture(path, grid(images, 10))
         return
@@ -135,8 +140,8 @@ def save_walk(path: Path, images: Tensor) -> None:
 
 @contextlib.contextmanager
 def chart(path: Path, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
-    """`with chart(path, inches) as (figure, axes)`: a PNG of a chart, 3.6 inches being a printed column; whole or not at all.
-    InputError where it cannot be written."""
+    """`with chart(path, inches) as (figure, axes)`: a matplotlib figure, written atomically as PNG. A printed column is
+    3.6 inches wide. Raises InputError if it cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -154,18 +159,19 @@ def chart(path: Path, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
 
 
 def curve(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The records of a run's metrics.jsonl, turned: {"step": […], "D loss": […], …}; of the names that all of them have."""
+    """The records of a run's metrics.jsonl as columns: {"step": […], "D loss": […], …}, for the names in all
+    records."""
     names = [name for name in records[0] if all(name in record for record in records)] if records else []
     return {name: [record[name] for record in records] for name in names}
 
 
 def draw_losses(path: Path, values: Mapping[str, Sequence[float]], title: str) -> None:
-    """The losses in what `curve` gives, both networks' and where there is one the class's."""
+    """Draw the losses in the columns of `curve`: those of both networks and, for an ACGAN, the class loss."""
     names = {"D loss": "discriminator", "G loss": "generator", "class": "class, of generated faces"}
     with chart(path, (3.6, 2.2)) as (figure, axes):
         for (name, text), colour in zip(names.items(), ("#0072B2", "#E69F00", "#009E73"), strict=True):
             if name in values:
                 axes.plot(values["step"], values[name], label=text, linewidth=0.8, color=colour)
         axes.set(xlabel="step", ylabel="loss", title=title)
-        if axes.has_data():  # nothing is logged before the first 200 steps
+        if axes.has_data():  # nothing is logged in the first 200 steps
             figure.legend(loc="outside right center", frameon=False)

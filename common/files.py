@@ -1,7 +1,7 @@
-"""The one way in which files are written and read.
+"""Reading and writing of files, used by the whole project.
 
-Written: a regular file is there whole or not at all, through a temporary file beside it; a device or a pipe is written into; a
-symbolic link is followed. Read back: regular files only, since anything else may never end.
+A regular file is written atomically, through a temporary file in the same folder; a device or pipe is written to
+directly; symbolic links are followed. Only regular files are read, since reading a pipe or a device may never end.
 """
 
 from __future__ import annotations
@@ -19,58 +19,59 @@ from typing import Any
 
 from common.cli import InputError
 
-UMASK = os.umask(0)  # it can only be read by setting it, which is for no thread to do later
+UMASK = os.umask(0)  # reading the umask means setting it, which is not thread-safe, so it is read once, at import
 os.umask(UMASK)
 
 
 def write(path: Path, data: bytes | str, tidy: bool = True) -> None:
-    """Write a file: a reader sees the old content or the new, and a failure leaves nothing behind. The permissions of a file that
-    is replaced stay. Text is UTF-8, and file names in it that are not are written as the bytes they are. What a killed program
-    left of the same file is removed, unless `tidy` is False: a folder of many files is tidied once, by `tidy_folder`. InputError
-    where the file cannot be written."""
+    """Write a file atomically: a reader sees either the old or the new content, and a failure leaves no partial file.
+    The permissions of an existing file are kept. Text is encoded as UTF-8; undecodable bytes in file names are written
+    unchanged. Temporary files that a killed process left for the same path are removed, unless `tidy` is False (for
+    many files, call `tidy_folder` once instead). Raises InputError if the file cannot be written."""
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file to write")
+        raise InputError(f"{path} is a folder; choose a file")
     try:
         if _is_stream(path):
             _write_into(path, raw)
         else:
             _replace(Path(os.path.realpath(path)), raw, tidy)
     except OSError as problem:
-        raise InputError(f"{path} cannot be written ({problem.strerror}); choose a place that exists and is yours") from None
+        raise InputError(f"{path} cannot be written ({problem.strerror}); choose another path") from None
 
 
 def check_writable(path: Path) -> None:
-    """InputError before any work where a file could not be written after it."""
+    """Raises InputError, before any work, if a file cannot be written to `path`."""
     real = Path(os.path.realpath(path))
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name the file to write")
+        raise InputError(f"{path} is a folder; choose a file")
     if _is_stream(path):
         return
     if not real.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; make it first")
+        raise InputError(f"the folder {path.parent} does not exist; create it first")
     if not os.access(real.parent, os.W_OK | os.X_OK):
-        raise InputError(f"the folder {path.parent} cannot be written to; choose one that is yours")
+        raise InputError(f"the folder {path.parent} cannot be written to; choose a writable one")
 
 
 def make_folder(path: Path) -> None:
-    """The folder, and those above it. InputError where it cannot be made."""
+    """Create a folder and its parents. Raises InputError if it cannot be created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InputError(f"the folder {path} cannot be made ({problem.strerror}); choose another place") from None
+        raise InputError(f"the folder {path} cannot be created ({problem.strerror}); choose another path") from None
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file. InputError where there is none, or where it is something else (a folder, a pipe)."""
+    """The content of a regular file. Raises InputError if it does not exist or is not a regular file (a folder, a
+    pipe)."""
     try:
-        # not to wait for someone who writes into a pipe
+        # non-blocking, so that opening a pipe does not wait for a writer
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path} is no file that can be read")
+                raise InputError(f"{path} is not a regular file")
             return file.read()
     except FileNotFoundError:
-        raise InputError(f"{path} is not there") from None
+        raise InputError(f"{path} does not exist") from None
     except OSError as problem:
         raise InputError(f"{path} cannot be read ({problem.strerror})") from None
 
@@ -80,13 +81,13 @@ def read_text(path: Path) -> str:
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8") from None
+        raise InputError(f"{path} is not UTF-8 text") from None
 
 
 def parse_json(text: str) -> Any:
-    """JSON without NaN and infinities. ValueError where it is none."""
+    """Parse JSON without NaN and infinities. Raises ValueError if the text is not valid."""
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a finite number")
 
     try:
         return json.loads(text, parse_constant=refuse)
@@ -95,7 +96,7 @@ def parse_json(text: str) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. InputError where it is not there or damaged."""
+    """The content of a JSON file. Raises InputError if it does not exist or is not valid JSON."""
     try:
         return parse_json(read_text(path))
     except ValueError as problem:
@@ -103,16 +104,17 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds one object with names and values."""
+    """The content of a JSON file that contains an object."""
     content = read_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged (it holds no JSON object)")
+        raise InputError(f"{path} is damaged (it does not contain a JSON object)")
     return content
 
 
 @contextlib.contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder for one process. InputError where another has it: `what` says what that one does."""
+    """Lock a folder for this process. Raises InputError if another process holds the lock; `what` describes that
+    process."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -120,14 +122,14 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"{folder} is in use: {what}; wait for it, or choose another folder") from None
         except OSError:
-            pass  # a file system without locks
+            pass  # the file system does not support locks
         yield
     finally:
         os.close(handle)
 
 
 def tidy_folder(folder: Path, prefix: str = ".") -> None:
-    """Remove the temporary files that a killed program left in a folder: those that nobody holds locked."""
+    """Remove the temporary files that killed processes left in a folder, recognised by their being unlocked."""
     for name in glob.glob(glob.escape(os.path.join(folder, prefix)) + "*.part"):
         with contextlib.suppress(OSError):
             handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -139,7 +141,7 @@ def tidy_folder(folder: Path, prefix: str = ".") -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path is a device, a pipe or a socket, /dev/stdout for example."""
+    """Whether a path is a device, a pipe or a socket, such as /dev/stdout."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -148,7 +150,7 @@ def _is_stream(path: Path) -> bool:
 
 
 def _write_into(path: Path, raw: bytes) -> None:
-    # without waiting: a pipe that nobody reads is an error (ENXIO) and no hang
+    # non-blocking, so that a pipe without a reader raises an error (ENXIO) instead of hanging
     with open(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as file:
         os.set_blocking(file.fileno(), True)
         file.write(raw)
@@ -162,7 +164,7 @@ def _replace(path: Path, raw: bytes, tidy: bool) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             with contextlib.suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is being written
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # marks the file as in use
             file.write(raw)
             file.flush()
             os.chmod(temporary, _mode(path))
@@ -171,17 +173,18 @@ def _replace(path: Path, raw: bytes, tidy: bool) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         if isinstance(problem, FileNotFoundError) and path.parent.is_dir():
-            return _replace(path, raw, tidy)  # another writer took it for a left-over before it was locked
+            return _replace(path, raw, tidy)  # another process removed the temporary file before it was locked
         raise
 
 
 def _prefix(path: Path) -> str:
-    """How the names of a file's temporary files begin, short enough for any file system."""
+    """The prefix of the temporary files for a path, short enough for any file system."""
     return f".{path.name[:60]}."
 
 
 def _mode(path: Path) -> int:
-    """The permissions of the file that is there, else what open() would give (mkstemp makes files for their owner alone)."""
+    """The permissions of the existing file, else those that open() would give (mkstemp creates files with mode
+    0600)."""
     with contextlib.suppress(OSError):
         return stat.S_IMODE(path.stat().st_mode)
     return 0o666 & ~UMASK

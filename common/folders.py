@@ -1,4 +1,4 @@
-"""What is in a folder of images: the image files, and what is passed over."""
+"""Listing a folder of images: the image files, and the files that are ignored."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 from common.cli import InputError
 from common.pictures import SUFFIXES, is_image
 
-LOOK = 100_000  # files in sub-folders that are looked at, no more, so that nobody waits
+LOOK = 100_000  # maximum number of entries in sub-folders that are searched, to limit the time
 
 Stamp = tuple[str, int, int, int, int]  # name, bytes, mtime, ctime, inode
 
 
 @dataclass(frozen=True)
 class Content:
-    """A folder's image files, the names of its other files, and where in its sub-folders images are, all sorted."""
+    """The image files of a folder, the names of its other files, and a summary of the images in its sub-folders,
+    sorted."""
 
     images: list[Stamp]
     others: list[str]
@@ -27,8 +28,9 @@ class Content:
 
 
 def look(folder: Path) -> Content:
-    """What a folder holds. An image file has an image's suffix or an image's content; hidden files are none, since programs leave
-    them behind. InputError for a folder that is missing, and for what has an image's name and is no file."""
+    """List a folder. An image file is recognised by its suffix or its content; hidden files are ignored, since they are
+    usually created by programs. Raises InputError if the folder does not exist, or if a name with an image suffix is
+    not a file."""
     images: list[Stamp] = []
     others: list[str] = []
     folders: list[str] = []
@@ -48,15 +50,15 @@ def look(folder: Path) -> Content:
 
 
 def say_what_is_passed_over(folder: Path, content: Content) -> None:
-    """One line on stderr, where something is."""
+    """Report ignored files, if any, as one line on stderr."""
     count = len(content.others)
-    told = [f"{count} file{'s' * (count > 1)}, hidden or in no format that is read ({_some(content.others)})"] if count else []
-    if told := [*told, content.below] if content.below else told:
-        print(one_line(f"{folder}: passed over: {'; '.join(told)}"), file=sys.stderr)
+    parts = [f"{count} file{'s' * (count > 1)}, hidden or of unsupported format ({_some(content.others)})"] if count else []
+    if parts := [*parts, content.below] if content.below else parts:
+        print(one_line(f"{folder}: ignored: {'; '.join(parts)}"), file=sys.stderr)
 
 
 def one_line(text: str) -> str:
-    """Names may hold line ends."""
+    """The text with line breaks, which file names may contain, replaced by spaces."""
     return " ".join(text.splitlines())
 
 
@@ -69,11 +71,12 @@ def _named_so(name: str) -> bool:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What the file system says of a file or folder; None for anything else, which no image may be (a pipe would never end)."""
+    """The status of a file or folder; None for anything else. Raises InputError if that has an image suffix (reading a
+    pipe would never end)."""
     try:
         status = entry.stat()
-        reason = None if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) else "it is no regular file"
-    except OSError as problem:  # a link that leads nowhere
+        reason = None if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+    except OSError as problem:  # a broken link
         reason = problem.strerror
     if reason and _named_so(entry.name):
         raise InputError(f"{entry.path} cannot be read as an image ({reason}); replace or remove it")
@@ -81,7 +84,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _images_below(folder: Path, folders: Sequence[str]) -> str:
-    """`12 images in sub-folders (a, b/c)`, or nothing."""
+    """`12 images in sub-folders (a, b/c)`, or "" if there are none."""
     found: list[str] = []
     seen = 0
     for place, inner, names in (step for name in folders if name[0] != "." for step in os.walk(folder / name)):

@@ -1,7 +1,7 @@
-"""Parts of networks that more than one method uses.
+"""Network modules shared by several methods.
 
-Digits come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so that source and target cannot be scaled
-differently. Faces are (N, 3, 64, 64) in [-1, 1] everywhere."""
+Digits are float (N, 3, 28, 28) in [0, 1]. Normalisation is part of the network, so that it is the same for source and
+target. Faces are (N, 3, size, size) in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 
 class Standardise(nn.Module):
-    """Each channel of each image to mean 0 and variance 1 (instance normalisation of the input, as in Shu et al. 2018,
-    section 6.1): brightness and contrast, most of what separates the domains, are gone before the first convolution."""
+    """Instance normalisation of the input (Shu et al. 2018, section 6.1): each channel of each image to mean 0 and
+    variance 1. It removes brightness and contrast, which account for most of the gap between the domains."""
 
     def forward(self, images: Tensor) -> Tensor:
         mean = images.mean((2, 3), keepdim=True)
-        # flat images (a blank crop) must not be blown up to noise
+        # the offset keeps the noise of nearly flat images (a blank crop) from being amplified
         deviation = images.std((2, 3), keepdim=True) + 0.02
         return ((images - mean) / deviation).to(memory_format=torch.channels_last)
 
@@ -28,7 +28,7 @@ class Centre(nn.Module):
 
 
 class GlobalPool(nn.Module):
-    """(N, C, H, W) → (N, C): the mean over all positions, in float32 whatever the precision before it."""
+    """Global average pooling in float32, also under autocast: (N, C, H, W) → (N, C)."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.float().mean((2, 3))
@@ -43,8 +43,8 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def six_convolutions(width: int) -> nn.Sequential:
-    """Six 3x3 convolutions in three stages and global average pooling (0.29 M parameters at width 32): (N, 3, 28, 28),
-    standardised → (N, 4·width) features."""
+    """Six 3x3 convolutions in three stages and global average pooling, 0.29 M parameters at width 32: standardised
+    images (N, 3, 28, 28) → features (N, 4·width)."""
     return nn.Sequential(
         *_block(3, width), nn.MaxPool2d(2),
         *_block(width, 2 * width), nn.MaxPool2d(2),
@@ -53,16 +53,17 @@ def six_convolutions(width: int) -> nn.Sequential:
 
 
 def by_class(features: Tensor, logits: Tensor) -> Tensor:
-    """(N, D) features and (N, K) class logits → (N, D·K), their outer product with the predicted classes (Long et al. 2018,
-    equation 4). What compares domains by it compares them class by class, and cannot be satisfied by matching one class with
-    another. No gradient reaches the logits."""
+    """(N, D) features and (N, K) class logits → (N, D·K), the outer product of features and class probabilities (Long
+    et al. 2018, equation 4). A domain discriminator on it aligns the domains class by class rather than one class with
+    another. The logits are detached."""
     classes = logits.detach().float().softmax(1)
     return (features[:, :, None] * classes[:, None, :]).flatten(1)
 
 
 def up_convolutions(inputs: int, width: int, size: int = 64) -> nn.Sequential:
-    """(N, inputs, 1, 1) → faces (N, 3, size, size): five transposed convolutions for size 64 (Radford et al. 2016, figure 1), 3.6 M
-    parameters at 101 inputs and width 64. Twice the size is one stage more, in front of the others and twice as wide."""
+    """(N, inputs, 1, 1) → faces (N, 3, size, size): five transposed convolutions for size 64 (Radford et al. 2016,
+    figure 1), 3.6 M parameters with 101 inputs and width 64. Doubling the size adds a stage with twice the channels at
+    the input."""
     layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, width * size // 8, 4, 1, 0, bias=False)]
     for channels in stages(width, size):
         layers += [nn.BatchNorm2d(2 * channels), nn.ReLU(), nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False)]
@@ -76,8 +77,8 @@ def stages(width: int, size: int) -> list[int]:
 
 
 def down_convolutions(width: int, size: int = 64, batch_norm: bool = True) -> nn.Sequential:
-    """Faces (N, 3, size, size) → (N, size/8·width, 4, 4): strided convolutions, 2.8 M parameters at width 64 and size 64. Without
-    BatchNorm they have biases."""
+    """Faces (N, 3, size, size) → (N, size/8·width, 4, 4): strided convolutions, 2.8 M parameters at width 64 and size
+    64. The convolutions have biases only without BatchNorm."""
     layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=not batch_norm), nn.LeakyReLU(0.2)]
     for channels in reversed(stages(width, size)):
         layers.append(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=not batch_norm))
@@ -86,7 +87,8 @@ def down_convolutions(width: int, size: int = 64, batch_norm: bool = True) -> nn
 
 
 def initialise(network: nn.Module, deviation: float) -> None:
-    """Convolutions from N(0, deviation), BatchNorm's weights from N(1, 0.02) (Radford et al. 2016, section 4)."""
+    """Initialise convolutions from N(0, deviation) and the weights of BatchNorm from N(1, 0.02) (Radford et al. 2016,
+    section 4). The second arguments are standard deviations."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, deviation)
@@ -96,7 +98,8 @@ def initialise(network: nn.Module, deviation: float) -> None:
 
 
 def initialise_without_norm(network: nn.Module) -> None:
-    """Convolutions so that each stage keeps the variance of what it gets (He et al. 2015): no BatchNorm repairs another scale."""
+    """He initialisation (He et al. 2015), which preserves the variance from stage to stage; without BatchNorm, nothing
+    would correct another scale."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, 0.2)

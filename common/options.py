@@ -1,5 +1,5 @@
-"""The options of a training: a frozen dataclass whose defaults are the released run, on the command line, in options.json and on
-the cards of weights. Each field says which values it may have, and `check` is the one place that looks."""
+"""The options of a training: a frozen dataclass with the defaults of the released run, used for the command line,
+options.json and the cards of weights. Each field declares its valid values; `check` validates all of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ T = TypeVar("T")
 
 
 def option(default: Any, why: str, choices: tuple[str, ...] | tuple[int, ...] | None = None, **bounds: float) -> Any:
-    """A field of an options class, with the line that --help shows for it, and the values that it may have: one of the choices, or
-    a number within these bounds of `Range` (a pair of numbers: each of them, in ascending order)."""
+    """A field of an options class, with its --help text `why` and its valid values: one of `choices`, or a number
+    within the `bounds` of a `Range`. For a pair of numbers, the bounds apply to both, and they must be in ascending
+    order."""
     return dataclasses.field(default=default, metadata={"help": why, "choices": choices, "range": Range(**bounds)})
 
 
 def seed_option() -> Any:
     """The field `seed`, the same for every training."""
-    return option(0, "of everything random", least=0, most=LARGEST)
+    return option(0, "random seed", least=0, most=LARGEST)
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """One --flag a field (--no-flag for booleans). Nothing is set unless given, so that a preset can stand behind it;
-    `show_defaults` says what that is."""
+    """Add one --flag per field (also --no-flag for booleans). The namespace contains only the options given, so that
+    the others can come from a preset; `show_defaults` adds its values to the help."""
     group = parser.add_argument_group("options of the training")
     hints = get_type_hints(options)
     for field in dataclasses.fields(options):
@@ -45,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser, options: type) -> None:
 
 
 def show_defaults(parser: argparse.ArgumentParser, options: Any) -> None:
-    """Put these values behind the lines that --help shows."""
+    """Append the values of `options` as defaults to the --help texts."""
     values = dataclasses.asdict(options)
     for action in parser._actions:
         if action.dest in values:
@@ -55,8 +56,8 @@ def show_defaults(parser: argparse.ArgumentParser, options: Any) -> None:
 
 
 def check(options: Any, names: Mapping[str, str] | None = None) -> None:
-    """InputError for the first option that has not the type that its class says, is none of its choices or not within its range.
-    `names`: what an option is called in the sentence, where that is not its --flag."""
+    """Raises InputError for the first option with a wrong type, a value not among its choices or a number out of range.
+    `names`: the names of options in the message, if not their --flags."""
     hints = get_type_hints(type(options))
     for field in dataclasses.fields(options):
         value, name = getattr(options, field.name), (names or {}).get(field.name, flag(field.name))
@@ -80,35 +81,35 @@ def _problem(value: Any, kind: Any, choices: tuple[Any, ...] | None, allowed: Ra
     return allowed.problem(value) if kind in (int, float) else None
 
 
-KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
 def from_json(cls: type[T], values: Any, file: Path, needed: tuple[str, ...] | None = None) -> T:
-    """The options that a file holds, each of its type and within its range; what else the file holds is not theirs. All have to be
-    there, or those that are `needed`: the others, which a later version may have added, then have their defaults. InputError that
-    names the file."""
+    """The options read from a file, validated. Unknown names are ignored. All options are required, or only those in
+    `needed`: the others, which a later version may have added, then have their defaults. Raises InputError with the
+    name of the file."""
     if not isinstance(values, dict):
-        raise InputError(f"{file} is damaged: its options are no object with names and values")
+        raise InputError(f"{file} is damaged: its options are not a JSON object")
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     if lacking := [name for name in (names if needed is None else needed) if name not in values]:
-        raise InputError(f"{file} lacks {', '.join(lacking)}; it is of another program or another version")
+        raise InputError(f"{file} lacks {', '.join(lacking)}; it was written by another program or version")
     options = replace(cls(), values)
     check(options, {name: f"{file}: {name}" for name in names})
     return options
 
 
 def options_from(args: argparse.Namespace, preset: T) -> T:
-    """The preset with what the command line gives in its place."""
+    """The preset, with the options given on the command line in place of its values."""
     return replace(preset, vars(args))
 
 
 def flag(name: str) -> str:
-    """A field's name on the command line; `from_`, since a field cannot be named `from`, is --from there."""
+    """The command-line flag of a field; `from_` (`from` is a keyword) becomes --from."""
     return f"--{name.strip('_').replace('_', '-')}"
 
 
 def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
-    """The command line's ` --flag value …` that turns the options `base` into `options`, the fields of `leave` left out."""
+    """The flags, ` --flag value …`, that turn the options `base` into `options`, without the fields in `leave`."""
     text = ""
     for name, value in dataclasses.asdict(options).items():
         if value == getattr(base, name) or name in leave:
@@ -121,7 +122,7 @@ def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
 
 
 def replace(options: T, values: Mapping[str, Any]) -> T:
-    """The options with those of the values that are theirs, also as read back from JSON (where tuples are lists)."""
+    """The options with the given values, which may come from JSON (lists become tuples). Unknown names are ignored."""
     names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
     given = {name: values[name] for name in names if name in values}
     return dataclasses.replace(  # type: ignore[type-var]

@@ -1,4 +1,4 @@
-"""Values that change over a training, as functions of its progress: step / total steps, from 0 to 1."""
+"""Schedules, as functions of the training progress: step / total steps, from 0 to 1."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ WARM_UP = 50  # steps
 
 
 def warm_cosine(rate: float, step: int, progress: float) -> float:
-    """The learning rate: up to `rate` over the first 50 steps, and along half a cosine down to 0."""
+    """Linear warm-up over the first 50 steps, multiplied by cosine decay from `rate` to 0."""
     return rate * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def ramp(progress: float, share: float = 0.5) -> float:
-    """0 → 1 over that share of training, along half a cosine: early predictions are not worth learning from."""
+    """0 → 1 along half a cosine over the first `share` of training, for losses on predictions that are unreliable early
+    on."""
     return 0.5 - 0.5 * math.cos(math.pi * min(1.0, progress / share))
 
 
@@ -23,5 +24,5 @@ def annealed(rate: float, progress: float) -> float:
 
 
 def falling(value: float, end: float, progress: float) -> float:
-    """From `value` along half a cosine to `end` times that."""
+    """Cosine decay from `value` to `end` · `value`."""
     return value * (end + (1 - end) * 0.5 * (1 + math.cos(math.pi * progress)))

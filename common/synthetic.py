@@ -1,9 +1,9 @@
-"""Small made-up digits and faces, so that everything runs with no data at hand: `python -m common.synthetic --to hw3_data`.
+"""Small synthetic digits and faces, to run everything without the data: `python -m common.synthetic --to hw3_data`.
 
-Font digits over made-up textures, in the manner of the two domains: "mnistm", a digit of 20 pixels alone on clutter that
-is inverted under it, and "svhn", a digit that fills the frame between its neighbours. An image depends on (seed, domain,
-index) alone. The fonts are those that come with matplotlib: the same on every machine. Faces are ovals whose hair, brows, lips and
-mouth follow their attributes.
+Digits are rendered over synthetic textures in the style of the two domains: "mnistm", a single digit 20 pixels high on
+a texture that is inverted under it, and "svhn", a digit that fills the frame, with neighbours. An image depends only on
+(seed, domain, index). The fonts come with matplotlib and are the same on every machine. Faces are ovals whose hair,
+lips and mouth follow their attributes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HAIR = {"Black_Hair": (30, 25, 25), "Blond_Hair": (225, 195, 120), "Brown_Hair":
 
 @cache
 def font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """One of matplotlib's fonts; matplotlib itself, slow to import, is only looked up."""
+    """Load one of matplotlib's fonts, without importing matplotlib, which is slow."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise InputError("the fonts of the synthetic digits come with matplotlib: pip install -r requirements.txt")
@@ -40,7 +40,7 @@ def font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def texture(random: np.random.Generator, cells: int, contrast: float) -> np.ndarray:
-    """(28, 28, 3) float in [0, 1]: smooth noise of that many cells about a random colour."""
+    """(28, 28, 3) float in [0, 1]: smooth noise with `cells` x `cells` cells around a random colour."""
     coarse = random.uniform(-1, 1, (cells, cells, 3)) * 0.6 + random.uniform(-1, 1, (cells, cells, 1))
     layers = [np.asarray(Image.fromarray(coarse[..., c].astype(np.float32)).resize((28, 28), Image.Resampling.BICUBIC))
               for c in range(3)]
@@ -48,8 +48,8 @@ def texture(random: np.random.Generator, cells: int, contrast: float) -> np.ndar
 
 
 def stroke(text: str, size: int, random: np.random.Generator) -> np.ndarray:
-    """(28, 28, 1) float in [0, 1]: the text in a random font about the middle, a little turned and moved."""
-    # drawn at twice the size and reduced, for smooth edges after the rotation
+    """(28, 28, 1) float in [0, 1]: the text in a random font, roughly centred and slightly rotated."""
+    # drawn at twice the size and downsampled, for smooth edges after the rotation
     canvas = Image.new("L", (56, 56))
     face = font(FONTS[random.integers(len(FONTS))], 2 * size)
     x, y = 28 + random.uniform(-3, 3, 2)
@@ -59,15 +59,15 @@ def stroke(text: str, size: int, random: np.random.Generator) -> np.ndarray:
 
 
 def one(label: int, domain: str, random: np.random.Generator) -> np.ndarray:
-    """(28, 28, 3) uint8."""
+    """One image, (28, 28, 3) uint8."""
     if domain == "mnistm":
-        # a capital of 20 pixels stands in a font of about 27
+        # at a font size of about 27, a digit is 20 pixels high
         clutter = texture(random, int(random.integers(3, 10)), 0.15)
         digit = stroke(str(label), int(random.integers(23, 28)), random)
-        return (255 * np.where(digit > 0, 1 - clutter, clutter)).astype(np.uint8)  # all of the stroke, its soft edge too
+        return (255 * np.where(digit > 0, 1 - clutter, clutter)).astype(np.uint8)  # inverts the antialiased edges fully
     wall = texture(random, 3, 0.08)
     paint = np.clip(wall.mean() + random.choice([-1, 1]) * random.uniform(0.3, 0.6) + random.uniform(-0.1, 0.1, 3), 0, 1)
-    if abs(paint.mean() - wall.mean()) < 0.25:  # clipped away: take the other side
+    if abs(paint.mean() - wall.mean()) < 0.25:  # clipping removed the contrast: use the opposite end of the range
         paint = np.full(3, 0.0 if wall.mean() > 0.5 else 1.0)
     beside = random.integers(10, size=2)
     text = f"{beside[0]}{label}{beside[1]}" if random.random() < 0.6 else str(label)
@@ -77,7 +77,7 @@ def one(label: int, domain: str, random: np.random.Generator) -> np.ndarray:
 
 
 def digits(count: int, seed: int, domain: str) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 28, 28, 3) uint8 and (N,) int64, every class equally often."""
+    """Images (N, 28, 28, 3) uint8 and balanced labels (N,) int64."""
     labels = np.random.default_rng([seed, DOMAINS.index(domain)]).permutation(np.arange(count) % 10)
     images = [one(int(label), domain, np.random.default_rng([seed, DOMAINS.index(domain), 1 + index]))
               for index, label in enumerate(labels)]
@@ -85,13 +85,14 @@ def digits(count: int, seed: int, domain: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_digits(root: Path, domain: str, split: str, count: int, seed: int) -> None:
-    """root/digits/<domain>/<split>/00000.png … and the CSV beside the folder, as the course lays its data out."""
+    """Write root/digits/<domain>/<split>/00000.png … and the CSV beside the folder, in the course's layout."""
     images, labels = digits(count, seed, domain)
     _write_split(root / "digits" / domain / split, images, ["label"], [[label] for label in labels.tolist()])
 
 
 def _write_split(folder: Path, images: Iterable[np.ndarray], columns: Sequence[str], values: Sequence[Sequence[int]]) -> None:
-    """A folder of images and its CSV, whole or not at all. InputError where other images are there: they are not overwritten."""
+    """Write a folder of images and its CSV; a failure leaves no partial set. Raises InputError, instead of overwriting,
+    if the folder or the CSV exists with other content."""
     names = [f"{index:05}.png" for index in range(len(values))]
     text = to_csv([["image_name", *columns], *([name, *row] for name, row in zip(names, values, strict=True))])
     table = folder.with_name(f"{folder.name}.csv")
@@ -100,7 +101,7 @@ def _write_split(folder: Path, images: Iterable[np.ndarray], columns: Sequence[s
     part = folder.with_name(f".{folder.name}.part")
     ours = table.is_file() and read_bytes(table) == text.encode() and set(os.listdir(folder)) <= set(names)
     if not ours and (table.exists() or os.listdir(folder)):
-        raise InputError(f"{folder} or its CSV holds something else already; remove both, or choose another --to")
+        raise InputError(f"{folder} or its CSV already exists with other content; remove both or choose another --to")
     shutil.rmtree(part, ignore_errors=True)
     make_folder(part)
     try:
@@ -116,7 +117,7 @@ def _write_split(folder: Path, images: Iterable[np.ndarray], columns: Sequence[s
 
 
 def face(has: dict[str, int], random: np.random.Generator) -> np.ndarray:
-    """(64, 64, 3) uint8: a face with those attributes, as far as an oval can have them."""
+    """(64, 64, 3) uint8: a schematic face that shows some of the attributes."""
     canvas = Image.fromarray((255 * np.repeat(np.repeat(texture(random, 3, 0.2), 5, 0), 5, 1)[:128, :128]).astype(np.uint8))
     draw, x, y = ImageDraw.Draw(canvas), 64 + random.uniform(-4, 4), 68 + random.uniform(-4, 4)
     shade = random.uniform(0.6, 1)
@@ -140,7 +141,7 @@ def face(has: dict[str, int], random: np.random.Generator) -> np.ndarray:
 
 
 def write_faces(root: Path, split: str, count: int, seed: int) -> None:
-    """root/face/<split>/00000.png … and the CSV of attributes beside the folder."""
+    """Write root/face/<split>/00000.png … and the CSV of attributes beside the folder."""
     images, values = [], []
     for index in range(count):
         random = np.random.default_rng([seed, len(DOMAINS), index])
@@ -152,12 +153,12 @@ def write_faces(root: Path, split: str, count: int, seed: int) -> None:
 
 def main() -> None:
     parser = Parser(prog="python -m common.synthetic", description=__doc__)
-    parser.add_argument("--to", type=Path, required=True, help="folder to build, laid out as hw3_data")
-    parser.add_argument("--count", type=whole(1, 100_000), default=500, help="images of each split")
-    parser.add_argument("--seed", type=whole(), default=0, help="of everything random")
+    parser.add_argument("--to", type=Path, required=True, help="folder to create, in the layout of hw3_data")
+    parser.add_argument("--count", type=whole(1, 100_000), default=500, help="images per split")
+    parser.add_argument("--seed", type=whole(), default=0, help="random seed")
     args = parser.parse_args()
     make_folder(args.to)
-    with only_one(args.to, "another program draws images into it"):
+    with only_one(args.to, "another process is writing images to it"):
         for domain in DOMAINS:
             for number, split in enumerate(("train", "test")):
                 write_digits(args.to, domain, split, args.count, 2 * args.seed + number)

@@ -1,4 +1,4 @@
-"""Tables: CSV as this project writes it, and tables as people have them."""
+"""Writing CSV files, and reading tables in the formats that are common for image labels."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from types import SimpleNamespace
 from common.cli import InputError
 from common.files import read_bytes
 
-# what the column of names may be called, in small letters; without a name it must be the first
+# accepted headers of the column of image names, in lower case; with an empty header it must be the first column
 NAMES = ("image_name", "image_id", "imagename", "imageid", "file_name", "filename", "image", "file", "name", "id", "")
 
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
-    """CSV with Unix lines."""
+    """CSV with Unix line endings."""
     lines: list[str] = []
-    # a name with a carriage return needs quotes, and Python before 3.13 sets them only where its own line end has one
+    # a carriage return must be quoted, which Python before 3.13 does only if the line terminator contains one
     csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
     return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """The rows of a CSV file that are not blank. Names that are not UTF-8 come as `os.fsdecode` gives them."""
+    """The non-blank rows of a CSV file. Names that are not UTF-8 are decoded as by `os.fsdecode`."""
     return _split(path, _text(path), ",")
 
 
 def read_columns(path: Path, wanted: Sequence[str] | None) -> tuple[list[str], dict[str, list[str]]]:
-    """The wanted columns (None: all that have a name), and image name → text of these columns. Separated by commas, semicolons or
-    tabs, or in the form of CelebA's own lists; no other column is looked at. InputError for a table without the columns, with
-    two rows of one name that differ, or with a row that has more values than there are columns."""
+    """The wanted columns (None: all with a header), and a dictionary from image name to the text in these columns. The
+    table may be separated by commas, semicolons or tabs, or have the format of CelebA's lists; other columns are
+    ignored. Raises InputError if a column is missing, if two rows of one image differ, or if a row has more values than
+    columns."""
     header, *rows = _table(path)
     lower = [column.lower() for column in header]
     place = next((lower.index(name) for name in NAMES if name in lower), None)
     if place is None or (header[place] == "" and place > 0):
-        raise InputError(f"{path}: the first line has no column image_name; it should begin image_name,")
-    named = [c for i, c in enumerate(header) if c and i != place and not c.startswith("Unnamed:")]  # as pandas calls an index
+        raise InputError(f"{path}: the first line has no column image_name; it should begin with image_name,")
+    # pandas writes "Unnamed: 0" for an index
+    named = [c for i, c in enumerate(header) if c and i != place and not c.startswith("Unnamed:")]
     columns = named if wanted is None else list(wanted)
     for column in columns:
         if (count := header.count(column)) != 1:
@@ -50,13 +52,13 @@ def read_columns(path: Path, wanted: Sequence[str] | None) -> tuple[list[str], d
         cells = row if len(row) == len(header) else _fitted(path, row, len(header))
         values = [cells[p] for p in places]
         if found.setdefault(cells[place], values) != values:
-            raise InputError(f"{path}: {cells[place]} has two rows that differ; keep one")
+            raise InputError(f"{path}: {cells[place]} has two different rows; keep one")
     return columns, found
 
 
 @cache
 def number(text: str) -> float | None:
-    """The number in a cell; None where it holds none."""
+    """The number in a cell; None if it is not a number."""
     try:
         return float(text) if "_" not in text else None
     except ValueError:
@@ -64,34 +66,35 @@ def number(text: str) -> float | None:
 
 
 def digit(text: str) -> int | None:
-    """The digit from 0 to 9 in a cell, which may be written 7.0; None where it holds none."""
+    """The digit from 0 to 9 in a cell, also if it is written as 7.0; None if it is not a digit."""
     value = number(text)
     return int(value) if value is not None and value in range(10) else None
 
 
 def _text(path: Path) -> str:
-    """A file's text in UTF-8, or in the UTF-16 of Windows' programs; other bytes as `os.fsdecode` gives them."""
+    """The text of a file in UTF-8 or, with a byte-order mark, UTF-16. Undecodable bytes are decoded as by
+    `os.fsdecode`."""
     raw = read_bytes(path)
     if raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-8", "surrogateescape").lstrip("\ufeff")
     try:
         return raw.decode("utf-16").lstrip("\ufeff")
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text") from None
+        raise InputError(f"{path} is not a text file") from None
 
 
 def _split(path: Path, text: str, separator: str) -> list[list[str]]:
     try:
         return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if "".join(row).strip()]
     except csv.Error as problem:
-        raise InputError(f"{path} is no CSV file ({problem})") from None
+        raise InputError(f"{path} is not a CSV file ({problem})") from None
 
 
 def _table(path: Path) -> list[list[str]]:
-    """Header, without spaces about its names, and rows."""
+    """The header, with surrounding spaces removed from its names, and the rows."""
     text = _text(path)
     lines = text.lstrip().split("\n", 2)
-    if lines[0].strip().isdecimal() and len(lines) > 1:  # CelebA's own form: the number of rows, the attributes, then the rows
+    if lines[0].strip().isdecimal() and len(lines) > 1:  # CelebA's format: number of rows, attribute names, rows
         header = ["image_name", *lines[1].split()]
         return [header, *(line.rsplit(None, len(header) - 1) for line in "".join(lines[2:]).split("\n") if line.strip())]
     header, *rows = _split(path, text, max(",;\t", key=lines[0].count)) or [[]]
@@ -99,8 +102,8 @@ def _table(path: Path) -> list[list[str]]:
 
 
 def _fitted(path: Path, row: list[str], width: int) -> list[str]:
-    """A row of another length than the header. Shorter: what is missing is empty. Longer, as commas at its end make it: cut. Longer
-    since a separator is doubled here and there (CelebA's list with a comma for each space): what is not empty."""
+    """Fit a row to the length of the header. A short row is padded with empty cells, and trailing empty cells are cut.
+    If separators are doubled (CelebA's list with each space replaced by a comma), empty cells are dropped."""
     full = [cell for cell in row if cell.strip()]
     if not any(cell.strip() for cell in row[width:]):
         return (row + [""] * width)[:width]

@@ -1,4 +1,5 @@
-"""t-SNE of two domains' features: a balanced sample, one embedding, and a picture of it by class or by domain."""
+"""t-SNE of the features of two domains: a balanced sample, a joint embedding, and plots coloured by class or by
+domain."""
 
 from __future__ import annotations
 
@@ -14,13 +15,12 @@ from torch import Tensor
 from common.cli import InputError
 from common.figures import chart
 
-# Okabe and Ito's eight, which colour-blind readers tell apart, and two more; blue and orange first
+# Okabe and Ito's eight colours, which are safe for colour-blind readers, and two more; blue and orange first
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999", "#7F3B08", "#B8A800")
 
 
 def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
-    """(≤ count,) indices with every class equally often, as far as it has members: a picture of classes, not of their
-    frequencies."""
+    """(≤ count,) indices of a sample with count // K images of each of K classes, or all images of a smaller class."""
     generator = torch.Generator().manual_seed(seed)
     classes = labels.unique().tolist()
     chosen = []
@@ -31,19 +31,20 @@ def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
 
 
 def embed(features: Tensor, seed: int) -> np.ndarray:
-    """(N, D) features of both domains together → (N, 2). PCA initialisation keeps the layout stable (Kobak & Berens 2019)."""
+    """Features of both domains (N, D) → joint embedding (N, 2). PCA initialisation preserves the global structure
+    (Kobak & Berens 2019)."""
     from sklearn.manifold import TSNE
 
     if len(features) < 10:
-        raise InputError(f"t-SNE needs at least 10 images, not {len(features)}; give more --count or more data")
+        raise InputError(f"t-SNE needs at least 10 images, not {len(features)}; use a larger --count or more data")
     method = TSNE(perplexity=min(30, (len(features) - 1) / 3), init="pca", random_state=seed)
     return method.fit_transform(features.numpy())
 
 
 def draw(path: Path, points: np.ndarray, groups: np.ndarray, names: Sequence[str], glyphs: bool, title: str) -> None:
-    """One PNG as wide as a printed column: each point in the colour of its group (N,), and where `glyphs`, as the group's number;
-    the legend beside it."""
-    # random order, so that the group drawn last does not cover the others; a marker is one shape for a whole call
+    """Write a scatter plot as PNG, one printed column wide. Points are coloured by group (N,) and, with `glyphs`, drawn
+    as the number of the group."""
+    # random order, so that the last group does not cover the others; in parts, since each call has only one marker
     order = np.random.default_rng(0).permutation(len(points))
     with chart(path, (3.6, 2.9)) as (figure, axes):
         for part in np.array_split(order, 20):

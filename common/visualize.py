@@ -1,8 +1,8 @@
-"""t-SNE of the test features of both domains: the program behind `python -m dann.visualize` and `python -m adda.visualize`.
+"""t-SNE of the features of both domains, for `python -m dann.visualize` and `python -m adda.visualize`.
 
-One embedding is fitted to both domains' *test* images together and drawn twice: coloured by digit and by domain. Labels give the
-colours and a balanced sample, nothing else. The points are written too, as JSON, with what the network takes
-each image for.
+One embedding is fitted to the *test* images of both domains and plotted twice, coloured by digit and by domain. Labels
+are used only for the colours and for a balanced sample. The points are also written as JSON, with the prediction for
+each image.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from common.predict import Loader
 from common.views import plain
 from common.weights import classes_of
 
-# network, whether images are the target's → what they go through, with `features` and class logits
+# (network, whether images are from the target) → the module for these images, with `features` and class logits
 Part = Callable[[Any, bool], Any]
 
 
 def program(package: str, description: str | None, load_network: Loader, released: Callable[[str], Path],
             network_of: Part, titles: dict[str, str]) -> None:
-    """Draw the features that a domain's network gives; `titles` are the methods' names in print."""
+    """Plot the features of a network; `titles` maps methods to their names in the title."""
     parser = Parser(prog=f"python -m {package}.visualize", description=description)
     add_network(parser)
     parser.add_argument("--output", type=Path, default=Path("tsne.png"),
-                        help="tsne.png makes tsne_digit.png, tsne_domain.png and tsne.json")
-    parser.add_argument("--count", type=whole(10, 10**6), default=1000, help="test images of each domain, all digits alike")
-    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="of the sample and of t-SNE")
+                        help="tsne.png writes tsne_digit.png, tsne_domain.png and tsne.json")
+    parser.add_argument("--count", type=whole(10, 10**6), default=1000,
+                        help="test images per domain, balanced by digit")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="random seed of the sample and of t-SNE")
     args = parser.parse_args()
 
     for path in outputs(args.output):
@@ -53,14 +54,15 @@ def program(package: str, description: str | None, load_network: Loader, release
 def outputs(output: Path) -> list[Path]:
     """tsne.png → tsne_digit.png, tsne_domain.png, tsne.json."""
     if output.suffix.lower() != ".png" or output.is_dir():
-        raise InputError(f"{output} is not the name of a picture; name one that ends in .png")
+        raise InputError(f"{output} does not end in .png; choose a file name that does")
     return [output.with_stem(f"{output.stem}_digit"), output.with_stem(f"{output.stem}_domain"),
             output.with_suffix(".json")]
 
 
 def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, titles: dict[str, str],
          data: Path, device: torch.device, output: Path, count: int, seed: int) -> list[Path]:
-    """One embedding of both domains' test features, as two pictures and as points; the three files' paths."""
+    """Write a joint embedding of the test features of both domains as two plots and as points. Returns the three
+    paths."""
     options, classes = card["options"], classes_of(card, weights)
     features, predicted, labels, is_target = [], [], [], []
     domains = (options["source"], options["target"])
@@ -87,7 +89,7 @@ def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, ti
 
 
 def save_points(path: Path, weights: Path, options: dict[str, Any], columns: dict[str, Any]) -> None:
-    """Columns of N numbers, as JSON with a line for each, after what they are of."""
+    """Write columns of N numbers as JSON, one per line, after the method, the domains and the hash of the weights."""
     content = {**{name: options[name] for name in ("method", "source", "target")}, "weights": sha256(weights)}
     content |= {name: [round(value, 1) for value in column.tolist()] for name, column in columns.items()}
     lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"
@@ -96,5 +98,5 @@ def save_points(path: Path, weights: Path, options: dict[str, Any], columns: dic
 
 
 def sha256(weights: Path) -> str:
-    """Which weights something was made with."""
+    """The SHA-256 of a weights file."""
     return hashlib.sha256(read_bytes(weights)).hexdigest()

@@ -1,3 +1,3 @@
-"""Problem 1: faces from noise (DCGAN)."""
+"""Problem 1: generating faces from noise (DCGAN)."""
 
-import common  # noqa: F401  (see there: Ctrl-C while a program starts)
+import common  # noqa: F401  (its import sets how Ctrl-C is handled during start-up)

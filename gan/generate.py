@@ -1,8 +1,9 @@
-"""Faces from a trained generator: `python -m gan.generate --figure OUT_DIR` writes fig1_2.jpg.
+"""Generate faces with a trained DCGAN: `python -m gan.generate --figure OUT_DIR` writes fig1_2.jpg.
 
-The figure shows the first 32 faces of one seed, 8 a row, unpicked. `--sheet FILE` writes the first 200 on one picture.
-`--count 1000 --output DIR` writes single PNGs, which replace faces of the same names; a folder with other images in it is
-refused. `--interpolate strip.png` writes a walk between the first noise vectors of the seed (a .gif moves).
+The figure shows the first 32 faces of one seed, 8 per row, without selection. `--sheet FILE` writes the first 200 faces
+as one picture. `--count 1000 --output DIR` writes one PNG per face and overwrites faces of the same names; a folder
+that contains other images is refused. `--interpolate strip.png` writes an interpolation between the first noise vectors
+of the seed (with .gif, an animation).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "dcgan.safetensors"
 
 
 def load_generator(weights: Path, device: torch.device) -> Generator:
-    """The generator of a weights file in evaluation mode."""
+    """Load the generator of a weights file, in evaluation mode."""
     state, options, _ = load_weights(weights, "gan.train", Options, "width")
     generator = Generator(options.width, size=options.size)
     load_into(generator, state, weights)
@@ -45,7 +46,7 @@ def load_generator(weights: Path, device: torch.device) -> Generator:
 
 
 def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
-    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, each face depends on its own noise alone."""
+    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, each face depends only on its own noise."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
         return torch.cat([to_images(generator(part.to(device))).cpu() for part in z.split(batch)])
@@ -53,18 +54,20 @@ def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
 
 def main() -> None:
     parser = Parser(prog="python -m gan.generate", description=__doc__)
-    what = add_arguments(parser, "fig1_2.jpg", WEIGHTS)
-    what.add_argument("--output", type=Path, metavar="DIR", help="write --count single faces there, as PNG")
-    what.add_argument("--sheet", type=Path, metavar="FILE", help="write --count faces on one picture, 20 a row (default: 200)")
-    what.add_argument("--interpolate", type=Path, metavar="FILE", help="write a walk of --count steps between noise vectors")
+    outputs = add_arguments(parser, "fig1_2.jpg", WEIGHTS)
+    outputs.add_argument("--output", type=Path, metavar="DIR", help="write --count faces to this folder, one PNG each")
+    outputs.add_argument("--sheet", type=Path, metavar="FILE",
+                         help="write --count faces (default: 200) as one picture, 20 per row")
+    outputs.add_argument("--interpolate", type=Path, metavar="FILE",
+                         help="write an interpolation between noise vectors, with --count steps")
     parser.add_argument("--count", type=whole(1, MOST),
-                        help="faces of --output (default: 1000) or --sheet, or steps of --interpolate (default: 1000)")
+                        help="number of faces or of interpolation steps (default: 1000; with --sheet 200)")
     args = parser.parse_args()
     count = args.count or (200 if args.sheet else 1000)
     if args.figure:
         path = figure_path(args.figure, "fig1_2.jpg")
         if args.count:
-            raise InputError("--count belongs to --output, --sheet and --interpolate; the figure has 32 faces")
+            raise InputError("--count applies to --output, --sheet and --interpolate; the figure has 32 faces")
     elif args.output:
         check_faces(args.output, count)
     elif args.sheet:

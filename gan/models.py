@@ -1,5 +1,5 @@
-"""The networks of DCGAN (Radford et al., ICLR 2016, section 3 and figure 1): transposed convolutions from noise to a face, and
-strided convolutions from a face to one logit. (The report's Sigmoid belongs to the loss.)"""
+"""The networks of DCGAN (Radford et al., ICLR 2016, section 3 and figure 1): transposed convolutions from noise to a
+face, and strided convolutions from a face to one logit. (The Sigmoid of the report's listing is part of the loss.)"""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from common.networks import down_convolutions, initialise, initialise_without_norm, up_convolutions
 
-INPUTS = 101  # as in the report's listing; noise all of them
+INPUTS = 101  # dimension of the noise, as in the report's listing
 
 
 def noise(count: int, seed: int) -> Tensor:
-    """(count, 101), the same on every machine: drawn on the CPU."""
+    """Noise (count, 101), drawn on the CPU so that it is the same on every machine."""
     return torch.randn(count, INPUTS, generator=torch.Generator().manual_seed(seed))
 
 
@@ -29,7 +29,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), greater for real ones. `batch_norm`: the report's."""
+    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real faces. The report's network uses
+    `batch_norm`."""
 
     def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64, batch_norm: bool = True) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The recipes: what `--preset` names."""
+"""The options of a DCGAN training, and the presets that `--preset` selects."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from common.options import flags, options_from
 PRESETS = ("default", "report")
 
 
-Options = Game  # the released run
+Options = Game  # the defaults are those of the released run
 
 
 def preset(name: str) -> Options:
-    """`report` is the original's recipe (report, section 3); `default` is ours."""
+    """`report` is the recipe of the original report (section 3); `default` is this repository's."""
     return Options(**REPORT) if name == "report" else Options()
 
 
 def chosen(args: argparse.Namespace) -> Options:
-    """The preset that the command line names, with what else it gives in its place."""
+    """The preset selected on the command line, with the options given there in place of its values."""
     options = options_from(args, preset(args.preset))
     check_game(options)
     return options
 
 
 def command(name: str, options: Options) -> str:
-    """The shortest command that makes a run with these options."""
+    """The shortest command that starts a run with these options."""
     return "python -m gan.train" + (f" --preset {name}" if name != "default" else "") + flags(options, preset(name))

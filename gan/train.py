@@ -1,8 +1,9 @@
 """Train a DCGAN on faces: `python -m gan.train --data hw3_data`.
 
-Deep convolutional generative adversarial networks (Radford et al., ICLR 2016): a generator makes faces from noise, a discriminator
-tells them from real ones, and each learns from the other. The generator's weights are averaged over the last steps (EMA); the
-average is what is shown and released. `--data` may be any folder of images.
+Deep convolutional generative adversarial networks (Radford et al., ICLR 2016): a generator maps noise to faces, a
+discriminator is trained to distinguish them from real faces, and the generator is trained to fool it. Samples are drawn
+from, and the released weights are, an exponential moving average (EMA) of the generator. `--data` may be any folder of
+images.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from gan.options import PRESETS, Options, chosen, command
 
 
 def train(options: Options, faces: Tensor, run: Run, device: torch.device, precision: str) -> Generator:
-    """The method. `faces` are uint8 (N, 3, size, size) on the device. Returns the generator to be released."""
+    """Train on `faces`, uint8 (N, 3, size, size) on the device. Returns the generator to release."""
     torch.manual_seed(key(options.seed, "first weights"))
     generator = place(Generator(options.width, options.deviation, options.size), device)
     if options.from_ and run.step == 0:
@@ -55,7 +56,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         real = share(flip(real, draws) if options.flip else real)
         z = share(send(torch.randn(len(index), INPUTS, generator=draws), device))
 
-        # D: real and generated faces in batches of their own, or BatchNorm would give them away
+        # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
         with autocast(device, precision):
             fake = generator(z)
             d_real, d_fake = discriminator(augmented(real)), discriminator(augmented(fake.detach().float()))
@@ -68,7 +69,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         total.backward()
         d_optimiser.step()
 
-        # G, against the D that has just learned
+        # G, against the updated D
         discriminator.requires_grad_(False)
         with autocast(device, precision):
             d_real = discriminator(augmented(real)) if options.loss == "relativistic" else d_real.detach()
@@ -92,13 +93,13 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
 
 
 def final_network(averaged: Generator, count: int) -> Generator:
-    """The averaged generator in evaluation mode, its BatchNorm statistics those of that many noise vectors."""
+    """The averaged generator in evaluation mode, with BatchNorm statistics estimated on `count` noise vectors."""
     device = next(averaged.parameters()).device
     return estimate_statistics(averaged, [part.to(device) for part in noise(count, 0).split(100)])
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
-    """samples/epoch_001.png: 64 faces of the same noise each time; and the loss curves."""
+    """Write samples/epoch_001.png, 64 faces of noise that is the same for every epoch, and the loss curves."""
     with torch.inference_mode():
         faces = generator(noise(64, options.seed).to(next(generator.parameters()).device))
     make_folder(run.folder / "samples")

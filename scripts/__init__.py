@@ -1,3 +1,3 @@
-"""Programs around the four problems: data, measurements, report."""
+"""Programs for data preparation, evaluation and the report."""
 
-import common  # noqa: F401  (see there: Ctrl-C while a program starts)
+import common  # noqa: F401  (its import sets how Ctrl-C is handled during start-up)

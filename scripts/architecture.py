@@ -1,6 +1,6 @@
-"""What the networks consist of, printed from the modules themselves: `python -m scripts.architecture`.
+"""Print the layers of the networks, read from the modules: `python -m scripts.architecture`.
 
-For each layer with weights: its definition, the size of what it makes, its parameters, and its multiply-accumulates for one image.
+For each layer with weights: its definition, output size, number of parameters, and multiply-accumulates for one image.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.Bat
 
 
 def described(layer: nn.Module) -> str:
-    """A layer as PyTorch prints it, without what its versions print differently: BatchNorm's usual settings."""
+    """A layer as PyTorch prints it, without the arguments of BatchNorm, which versions of PyTorch print differently."""
     return re.sub(r"(BatchNorm[12]d\(\d+).*", r"\1)", str(layer))
 
 
-def multiplications(layer: nn.Module, seen: Tensor, made: Tensor) -> int:
-    """Multiply-accumulates of one image, given what a layer saw and made. BatchNorm counts none: at inference it folds into the
-    convolution before it."""
+def multiplications(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> int:
+    """Multiply-accumulates of a layer for one image. BatchNorm counts as 0, since at inference it can be folded into
+    the preceding convolution."""
     if isinstance(layer, nn.Conv2d):
-        return made[0].numel() * layer.weight[0].numel()
+        return outputs[0].numel() * layer.weight[0].numel()
     if isinstance(layer, nn.ConvTranspose2d):
-        return seen[0].numel() * layer.weight[0].numel()
+        return inputs[0].numel() * layer.weight[0].numel()
     return layer.weight.numel() if isinstance(layer, nn.Linear) else 0
 
 
 def rows(module: nn.Module, forward: Callable[[], Any]) -> list[tuple[str, str, int, int]]:
-    """(definition, size, parameters, multiply-accumulates) of the layers with weights, in the order in which `forward` uses
-    them."""
+    """(definition, output size, parameters, multiply-accumulates) of the layers with weights, in the order of
+    `forward`."""
     found: list[tuple[str, str, int, int]] = []
 
-    def note(layer: nn.Module, seen: tuple[Tensor, ...], made: Tensor) -> None:
-        size = "x".join(map(str, made.shape[1:]))
-        found.append((described(layer), size, sum(p.numel() for p in layer.parameters()), multiplications(layer, seen[0], made)))
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
+        size, parameters = "x".join(map(str, outputs.shape[1:])), sum(p.numel() for p in layer.parameters())
+        found.append((described(layer), size, parameters, multiplications(layer, inputs[0], outputs)))
 
-    hooks = [layer.register_forward_hook(note) for layer in module.modules() if isinstance(layer, WITH_WEIGHTS)]
+    hooks = [layer.register_forward_hook(record) for layer in module.modules() if isinstance(layer, WITH_WEIGHTS)]
     with torch.inference_mode():
         forward()
     for hook in hooks:
@@ -54,7 +54,7 @@ def rows(module: nn.Module, forward: Callable[[], Any]) -> list[tuple[str, str, 
 
 
 def networks() -> dict[str, list[tuple[str, str, int, int]]]:
-    """The rows of every network that is released, and of the report's where they are others."""
+    """The rows of all default networks, and of the report's networks that differ from them."""
     faces, c = torch.zeros(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
     digits = torch.zeros(1, 3, 28, 28)
     g, d, ag, ad = gan.models.Generator(), gan.models.Discriminator(), acgan.models.Generator(), acgan.models.Discriminator()
@@ -81,7 +81,7 @@ def _with_heads(network: dann.models.DANN, digits: Tensor) -> None:
 
 
 def tables(found: dict[str, list[tuple[str, str, int, int]]]) -> dict[str, str]:
-    """The rows of each network in Markdown."""
+    """A Markdown table for each network."""
     parts = {}
     for title, layers in found.items():
         head = (f"**{title}**: {sum(row[2] for row in layers):,} parameters, {sum(row[3] for row in layers) / 1e6:.1f} M "

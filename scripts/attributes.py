@@ -1,8 +1,8 @@
-"""The judge of generated faces: a classifier of the faces' attributes, which no generator has been trained against.
+"""The judge of generated faces: an independent classifier of face attributes, which no generator was trained against.
 
-`python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the test faces. What
-scripts.evaluate_faces measures is measured with its features and its answers; scripts/weights/attributes.safetensors is the
-released one.
+`python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the test
+faces. scripts.evaluate_faces computes its metrics from the features and predictions of the judge. The released weights
+are scripts/weights/attributes.safetensors.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from common.streams import key, stream
 from common.weights import card_of, load_into, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "attributes.safetensors"
-FEATURES = 128  # few enough that 2,044 test faces say what their covariance is
+FEATURES = 128  # few enough to estimate their covariance from 2,044 test faces
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The released run."""
+    """The defaults are those of the released run."""
 
     width: int = option(32, "channels of the first stage", least=1, most=512)
     epochs: int = option(10, "passes over the faces", least=1, most=10**6)
     batch: int = option(128, "faces per step", least=2, most=10**6)
-    lr: float = option(2e-3, "Adam's learning rate, with warm-up and cosine decay to zero", above=0, most=10)
-    weight_decay: float = option(1e-2, "AdamW's", least=0, most=10)
-    ema: float = option(0.998, "decay of the averaged weights that are released", least=0, below=1)
+    lr: float = option(2e-3, "learning rate of AdamW, with warm-up and cosine decay to zero", above=0, most=10)
+    weight_decay: float = option(1e-2, "weight decay of AdamW", least=0, most=10)
+    ema: float = option(0.998, "decay of the EMA of the weights, which are released", least=0, below=1)
     seed: int = seed_option()
 
 
@@ -61,12 +61,12 @@ class Judge(nn.Module):
 
 
 def load_judge(weights: Path, device: torch.device) -> tuple[Judge, dict[str, Any]]:
-    """The judge of a weights file in evaluation mode, and its card."""
+    """Load the judge of a weights file, in evaluation mode, and its card."""
     state, options, card = load_weights(weights, "scripts.attributes", Options, "width")
     names, figures = card.get("attributes"), card.get("metrics")
     if not (names and isinstance(names, list) and isinstance(figures, dict) and names == list(figures)
             and all(isinstance(figure, int | float) for figure in figures.values())):
-        raise InputError(f"{card_of(weights)} is damaged: it does not give the accuracy of each of its attributes")
+        raise InputError(f"{card_of(weights)} is damaged: it does not contain the accuracy of each attribute")
     judge = Judge(options.width, len(names))
     load_into(judge, state, weights)
     return judge.eval().to(device), card
@@ -81,12 +81,12 @@ def judged(judge: Judge, images: Tensor, batch: int = 500) -> tuple[Tensor, Tens
 
 
 def accuracies(logits: Tensor, attributes: Tensor) -> Tensor:
-    """(A,) percent of rows of logits (N, A) that name the attributes (N, A) of 0 and 1."""
+    """Accuracy in percent (A,) of logits (N, A) for each of the binary attributes (N, A)."""
     return 100 * ((logits > 0) == attributes.bool()).float().mean(0)
 
 
 def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Judge:
-    """Binary cross-entropy of all attributes together, faces mirrored and shifted."""
+    """Train with the mean binary cross-entropy of all attributes, on faces randomly mirrored and shifted."""
     torch.manual_seed(key(options.seed, "first weights"))
     judge = Judge(options.width, attributes.shape[1]).to(device)
     averaged = EMA(judge, options.ema)
@@ -118,10 +118,10 @@ def main() -> None:
     images, attributes, columns = faces_of(setting.args.data, "train")
     test, test_attributes, test_columns = faces_of(setting.args.data, "test")
     if different := sorted(set(columns) ^ set(test_columns)):
-        raise InputError(f"{setting.args.data}/face: the attribute {different[0]!r} is in one of train.csv and test.csv only; give "
-                         "both the same")
+        raise InputError(f"{setting.args.data}/face: only one of train.csv and test.csv has the attribute "
+                         f"{different[0]!r}; both need the same attributes")
     if not columns:
-        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns beside image_name")
+        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns besides image_name")
     hashes = {"faces": content_hash(images), "attributes": content_hash(attributes)}
     if setting.args.dry_run:
         training.show_plan(training.written(setting, hashes), Judge(options.width, len(columns)), len(images), 0, device)
@@ -142,7 +142,8 @@ def main() -> None:
 
 
 def faces_of(data: Path, split: str) -> tuple[Tensor, Tensor, list[str]]:
-    """Faces uint8 (N, 3, 64, 64) of the course's layout with all their attributes (N, A), and these attributes' names."""
+    """Faces of a split in the course's layout, uint8 (N, 3, 64, 64), all their attributes (N, A), and the attributes'
+    names."""
     folder = data / "face" / split
     images, names = read_images(folder, SIZE, square=True)
     return images, *read_attributes(folder.with_suffix(".csv"), names)

@@ -1,5 +1,5 @@
-"""The bare arithmetic of a training step, forward, backward and optimiser on batches that are given: what scripts.benchmark
-compares a training with. `fast` takes our memory layout and precision, else float32 as it comes."""
+"""Minimal training steps (forward, backward and optimiser on given batches), the baselines of scripts.benchmark. With
+`fast`, they use the memory layout and precision of this repository, otherwise float32 and PyTorch's default layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dann.options import Options
 
 
 def network_step(options: Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
-    """DANN: forward, backward and optimiser on given batches."""
+    """A minimal step of DANN."""
     model = build(options.network, options.width, options.conditional).to(device)
     if not fast:
         model = model.to(memory_format=torch.contiguous_format)
@@ -31,10 +31,10 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
 
     def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
         with autocast(device, precision if fast else "fp32"):
-            features, others = model.features(source), model.features(target)
-            logits, other_logits = model.classifier(features), model.classifier(others)
-            domain = domain_loss(model.domain_logits(features, logits, 0.1), model.domain_logits(others, other_logits, 0.1))
-            loss = class_loss(logits, labels) + domain + losses.entropy(other_logits, options.views)
+            s_features, t_features = model.features(source), model.features(target)
+            s_logits, t_logits = model.classifier(s_features), model.classifier(t_features)
+            domain = domain_loss(model.domain_logits(s_features, s_logits, 0.1), model.domain_logits(t_features, t_logits, 0.1))
+            loss = class_loss(s_logits, labels) + domain + losses.entropy(t_logits, options.views)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -43,7 +43,7 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
 
 def self_training_step(network: Classifier, options: adda.options.Options, device: torch.device,
                        precision: str) -> Callable[[Tensor, Tensor, Tensor], None]:
-    """Self-training: the passes of students and teachers, all started from `network`, and the optimiser, on given batches."""
+    """A minimal step of self-training. Students and teachers are copies of `network`."""
     students, teachers = (nn.ModuleList(copy.deepcopy(network) for _ in range(options.students)).train() for _ in range(2))
     optimiser = torch.optim.Adam(students.parameters(), options.lr, fused=True)
 
@@ -63,7 +63,7 @@ def self_training_step(network: Classifier, options: adda.options.Options, devic
 
 
 def game_step(options: gan.options.Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor], None]:
-    """Both networks of DCGAN, their passes and optimisers, on a given batch of faces."""
+    """A minimal step of DCGAN, which updates both networks."""
     memory = torch.channels_last if fast else torch.contiguous_format
     generator, discriminator = (network(options.width).to(device).to(memory_format=memory)
                                 for network in (gan.models.Generator, gan.models.Discriminator))

@@ -1,13 +1,13 @@
-"""Where the time goes, as ratios measured in one run: `python -m scripts.benchmark`.
+"""Speed of the training steps relative to baselines, and of inference: `python -m scripts.benchmark`.
 
-  step      a DANN training step against forward, backward and optimiser of the same network on resident random tensors
-  adda      likewise a step of ADDA's self-training, against the passes of student and teacher, and the optimiser
-  gan       likewise a step of DCGAN, and faces per second fed the usual way (ImageFolder, DataLoader, float32) against ours
-  feeding   the same recipe fed the usual way (PNG folder, PIL transforms, DataLoader on all cores) against ours
-  grading   hw3_p3.sh on 10,000 images: import, decode, network, write
+  step      a DANN step, relative to forward, backward and optimiser of the same network on random tensors on the device
+  adda      a step of ADDA's self-training, relative to the passes of student and teacher and the optimiser
+  gan       a DCGAN step, relative to the same baseline, and to a standard pipeline (ImageFolder, DataLoader, float32)
+  feeding   a DANN step, relative to a standard pipeline (PNG folder, PIL transforms, DataLoader on all cores)
+  grading   hw3_p3.sh on 10,000 images: time for import, decoding, network and writing
 
-The compared programs take turns, and the fastest turn of each counts: a shared machine is slower at times, never faster.
-Everything runs on synthetic digits.
+The programs of a comparison run in turn, several times, and the minimum time of each counts, since other processes can
+only slow a program down. Everything runs on synthetic data.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STEPS, TURNS = 40, 6
 
 def main() -> None:
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
-    parser.add_argument("--only", choices=("step", "adda", "gan", "feeding", "grading"), help="one of them")
+    parser.add_argument("--only", choices=("step", "adda", "gan", "feeding", "grading"), help="run only this benchmark")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -70,26 +70,26 @@ def main() -> None:
 
 
 def seconds_per_step(programs: dict[str, Callable[[int], Any]], device: torch.device) -> dict[str, float]:
-    """Each program runs for a given number of steps; the difference of a long and a short run leaves out what it does once. The
-    fastest of either length counts: the smallest difference would be that of the slowest short run."""
+    """Seconds per step of each program, from the difference between a long and a short run, which excludes the set-up.
+    The minimum is taken for each length separately: the minimum of the differences would favour slow short runs."""
     best = {name: {steps: float("inf") for steps in (5, 5 + STEPS)} for name in programs}
     for _ in range(TURNS):
         for name, program in programs.items():
             for steps in best[name]:
                 begin = time.perf_counter()
                 program(steps)
-                synchronise(device)  # it may have queued work that is not done
+                synchronise(device)  # wait for queued work
                 best[name][steps] = min(best[name][steps], time.perf_counter() - begin)
     return {name: (times[5 + STEPS] - times[5]) / STEPS for name, times in best.items()}
 
 
 def ours(options: Options, data: Data, folder: Path, device: torch.device, precision: str) -> Callable[[int], Any]:
-    """The training of the repository itself."""
+    """DANN's training as in the repository."""
     return lambda steps: train(options, data, quiet_run(folder, steps), device, precision)
 
 
 def quiet_run(folder: Path, steps: int) -> runs.Run:
-    """A run that reports and saves at its end only, and prints nothing."""
+    """A run that logs and saves only at its end, and prints nothing."""
     run = runs.Run(folder, steps, log_every=10**9, save_every=10**9)
     run.say = lambda line: None  # type: ignore[method-assign]
     return run
@@ -97,8 +97,8 @@ def quiet_run(folder: Path, steps: int) -> runs.Run:
 
 def resident(build: Callable[[], Callable[[Tensor, Tensor, Tensor], None]], source: int, target: int,
              device: torch.device) -> Callable[[int], None]:
-    """The same random batches over and over: nothing to feed, nothing to vary. Each turn builds its network anew, as a training
-    does: the same step may take a sixth longer when it is built at another moment of the process."""
+    """Repeated steps on the same random batches in device memory. Each call builds the network anew, as a training
+    does: the time of a step varies by up to a sixth with the point in the process at which the network was built."""
     images = torch.rand(source, 3, 28, 28, device=device), torch.rand(target, 3, 28, 28, device=device)
     labels = torch.arange(source, device=device) % 10
 
@@ -109,7 +109,7 @@ def resident(build: Callable[[], Callable[[Tensor, Tensor, Tensor], None]], sour
     return program
 
 
-Programs = dict[str, Callable[[int], Any]]  # what is compared: each runs for so many steps
+Programs = dict[str, Callable[[int], Any]]  # the programs of a comparison, as functions of the number of steps
 
 
 def step(folder: Path, device: torch.device, precision: str) -> None:
@@ -117,7 +117,7 @@ def step(folder: Path, device: torch.device, precision: str) -> None:
 
 
 def dann_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
-    """A step of DANN and the bare one, and the images of a step."""
+    """The programs for DANN, and the number of images per step."""
     options = preset("default", "dann", "mnistm", "svhn")
     bare = resident(lambda: network_step(options, device, precision, fast=True), options.batch,
                     options.views * options.batch, device)
@@ -130,7 +130,7 @@ def adda_step(folder: Path, device: torch.device, precision: str) -> None:
 
 
 def self_training_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
-    """A step of self-training and the bare one, and the images of a step."""
+    """The programs for self-training, and the number of images per step."""
     options = dataclasses.replace(adda.options.preset("default", "adda+st", "mnistm", "svhn"), source_steps=0, adversarial_steps=0)
     data = Data(folder, options.source, options.target, options.held_out, device)
     network = adda.models.build("default", options.width)[0].to(device)
@@ -145,24 +145,24 @@ def self_training_programs(folder: Path, device: torch.device, precision: str) -
 
 
 def print_ratio(what: str, times: dict[str, float], bar: float = 1.15) -> None:
-    print(f"{what}: {1000 * times['ours']:.1f} ms, bare network {1000 * times['bare']:.1f} ms: ratio "
-          f"{times['ours'] / times['bare']:.2f} (bar {bar:.2f})")
+    print(f"{what}: {1000 * times['ours']:.1f} ms, baseline {1000 * times['bare']:.1f} ms: ratio "
+          f"{times['ours'] / times['bare']:.2f} (target {bar:.2f})")
 
 
 def gan_step(folder: Path, device: torch.device, precision: str) -> None:
     programs, faces = dcgan_programs(folder, device, precision)
     times = seconds_per_step(programs, device)
     print_ratio("DCGAN step", times, 1.10)
-    print(f"DCGAN: {faces / times['ours']:.0f} faces/s ours, {faces / times['usual']:.0f} the usual way: "
-          f"{times['usual'] / times['ours']:.2f} times faster")
+    print(f"DCGAN: {faces / times['ours']:.0f} faces/s ours, {faces / times['usual']:.0f} faces/s with a "
+          f"standard pipeline: {times['usual'] / times['ours']:.2f} times as fast")
 
 
 def dcgan_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
-    """A step of DCGAN, the bare one, and one fed the usual way; and the faces of a step."""
+    """The programs for DCGAN, and the number of faces per step."""
     from torchvision import datasets, transforms
 
     options = gan.options.preset("default")
-    synthetic.write_faces(folder, "train", (6 + STEPS) * options.batch, seed=0)  # no epoch ends, which would draw figures
+    synthetic.write_faces(folder, "train", (6 + STEPS) * options.batch, seed=0)  # less than an epoch, so no samples
     faces = read_faces(folder, "train").images.to(device)
     real = torch.rand(options.batch, 3, 64, 64, device=device) * 2 - 1
     loader = torch.utils.data.DataLoader(
@@ -188,7 +188,7 @@ def dcgan_programs(folder: Path, device: torch.device, precision: str) -> tuple[
 
 
 class Folder(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """What everyone writes: a PNG opened for each item, PIL transforms of the same kinds as ours."""
+    """A standard dataset: opens a PNG for each item, and applies PIL transforms of the same kinds as ours."""
 
     def __init__(self, folder: Path) -> None:
         from torchvision import transforms
@@ -223,9 +223,9 @@ def feeding(folder: Path, device: torch.device, precision: str) -> None:
     data = Data(folder, options.source, options.target, options.held_out, device)
     times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "usual": usual(False), "fed": usual(True)},
                              device)
-    print(f"feeding: {1000 * times['usual']:.1f} ms a step the usual way (float32, contiguous), {1000 * times['fed']:.1f} ms with "
-          f"our precision and layout, {1000 * times['ours']:.1f} ms ours: {times['usual'] / times['ours']:.2f} times (bar 3) and "
-          f"{times['fed'] / times['ours']:.2f} times faster")
+    print(f"feeding: {1000 * times['usual']:.1f} ms per step with a standard pipeline (float32, contiguous), "
+          f"{1000 * times['fed']:.1f} ms with our precision and layout, {1000 * times['ours']:.1f} ms ours: "
+          f"{times['usual'] / times['ours']:.2f} times (target 3) and {times['fed'] / times['ours']:.2f} times as fast")
 
 
 GRADING = """

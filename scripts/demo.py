@@ -1,8 +1,8 @@
-"""A page to play with the released networks: `python -m scripts.demo`, then open the address that it prints.
+"""An interactive demo of the released networks: `python -m scripts.demo`, then open the URL that it prints.
 
-Faces from noise and a walk between two; one noise vector and its smile; a digit, drawn or uploaded, and what each
-method's network takes it for; the t-SNE of test features, to hover over. The page works offline: it loads nothing from
-elsewhere and sends nothing away. It needs `pip install -r requirements-demo.txt`.
+The page shows faces generated from noise and an interpolation between two of them, a face with a slider for the smile,
+the predictions for a digit that is drawn or uploaded, and the t-SNE of test features. It works offline: it makes no
+requests to other servers. It needs `pip install -r requirements-demo.txt`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from common.tsne import COLOURS
 from scripts import demo_answers
 from scripts.demo_answers import METHODS, STEPS, Networks
 
-SEEDS = 10_000  # that "Another face" chooses from
-FIRST = "mnistm"  # the target domain that the page begins with
-LARGEST = "20mb"  # of an upload
+SEEDS = 10_000  # number of seeds from which "Another face" chooses
+FIRST = "mnistm"  # the initial target domain
+LARGEST = "20mb"  # maximum size of an upload
 NOTHING = "Draw a digit in the white square, or upload a picture of one."
-SEEN = "This is what the networks see, 28 x 28 pixels."
+SEEN = "This is the input of the networks, 28 x 28 pixels."
 
-# Gradio's own drawing component asks for a tool first, and needs WebGL
+# Gradio's own drawing component requires selecting a tool first, and WebGL
 PAD = '<canvas width="280" height="280" aria-label="Draw a digit here"></canvas>'
 PAD_STYLE = """
 canvas { width: 100%; max-width: 280px; margin: auto; display: block; background: white;
@@ -71,14 +71,14 @@ STYLE = """
 .gradio-container { max-width: 1280px !important; margin: auto; }
 .seed label { display: flex; align-items: center; gap: 12px; }
 .seed label > span { margin: 0; }
-/* coordinates, which say nothing */
+/* t-SNE coordinates have no meaning */
 #tsne .role-axis, #vg-tooltip-element tr:nth-child(-n + 2) { display: none; }
 .dark #tsne [stroke="#000000"] { stroke: white; }
 """
 
 
 def page(networks: Networks) -> Any:
-    """The page as Gradio's Blocks, not yet served."""
+    """Build the page as Gradio Blocks, without serving it."""
     import gradio as gr
 
     with gr.Blocks(title="Faces and digits", analytics_enabled=False, fill_width=True) as blocks:
@@ -87,8 +87,8 @@ def page(networks: Networks) -> Any:
             smile_part(gr, networks)
         with gr.Row():
             with gr.Column(scale=3, min_width=200):
-                gr.Markdown("### Digits across domains\nThe networks learned from labelled images of the first domain "
-                            "and unlabelled images of the second, for which they are made.")
+                gr.Markdown("### Digits across domains\nThe networks were trained on labelled images of the "
+                            "source domain and unlabelled images of the target domain (source → target).")
             with gr.Column(scale=2, min_width=300):
                 directions = [(f"{TITLES[other(domain)]} → {TITLES[domain]}", domain) for domain in DOMAINS]
                 target = gr.Radio(directions, value=FIRST, label="Direction", show_label=False,
@@ -100,7 +100,7 @@ def page(networks: Networks) -> Any:
 
 
 def walk_part(gr: ModuleType, networks: Networks) -> None:
-    """Two seeds' faces, and the walk between them."""
+    """The faces of two seeds, and an interpolation between them."""
     def between(first: int, second: int, step: int) -> Image.Image:
         return demo_answers.face(networks, first, second, step)
 
@@ -108,7 +108,7 @@ def walk_part(gr: ModuleType, networks: Networks) -> None:
         return between(seed, seed, 0)
 
     with gr.Column(scale=3):
-        gr.Markdown("### DCGAN: faces from noise, and a walk between two")
+        gr.Markdown("### DCGAN: faces from noise, and interpolation")
         with gr.Row():
             with gr.Column(min_width=180):
                 left, first = face_box(gr, of(0), "One face"), seed_row(gr, 0)
@@ -117,21 +117,21 @@ def walk_part(gr: ModuleType, networks: Networks) -> None:
                 step = gr.Slider(0, STEPS, STEPS // 2, step=1, label="Walk", elem_id="walk")
             with gr.Column(min_width=180):
                 right, second = face_box(gr, of(1), "Another face"), seed_row(gr, 1)
-        gr.Markdown("Each seed gives 101 random numbers, and they give a face. The walk leads along the arc from one "
-                    "seed's numbers to the other's.")
+        gr.Markdown("Each seed determines a noise vector of 101 numbers, from which the face is generated. "
+                    "The interpolation between two noise vectors is spherical.")
     listen(gr, [first], of, left)
     listen(gr, [second], of, right)
     listen(gr, [first, second, step], between, middle)
 
 
 def smile_part(gr: ModuleType, networks: Networks) -> None:
-    """One noise vector, and a slider of the smile."""
+    """The face of one seed, with a slider for the smile."""
     def smiling(seed: int, smile: float) -> Image.Image:
         return demo_answers.smiling_face(networks, seed, smile)
 
     with gr.Column(scale=1, min_width=180):
         gr.Markdown("### ACGAN: a smile")
-        shown = face_box(gr, smiling(0, 1), "A face that smiles as the slider says")
+        shown = face_box(gr, smiling(0, 1), "A face with the smile set by the slider")
         smile, seed = gr.Slider(-1, 1, 1, step=0.05, label="Smile", elem_id="smile"), seed_row(gr, 0)
     listen(gr, [seed, smile], smiling, shown)
 
@@ -142,7 +142,7 @@ def face_box(gr: ModuleType, value: Image.Image, alternative: str) -> Any:
 
 
 def seed_row(gr: ModuleType, value: int) -> Any:
-    """The number of a seed, and a button that draws another."""
+    """A field for the seed, and a button that draws a random one."""
     with gr.Row(equal_height=True):
         seed = gr.Number(value, label="Seed", precision=0, minimum=0, maximum=2**53, min_width=80,
                          elem_classes="seed")
@@ -152,17 +152,17 @@ def seed_row(gr: ModuleType, value: int) -> Any:
 
 
 def listen(gr: ModuleType, inputs: list[Any], answer: Any, output: Any) -> None:
-    """Show the answer to the inputs' values whenever one changes, and the last one as long as a field is empty."""
+    """Update the output whenever an input changes. While a field is empty, the last output stays."""
     def answered(*values: Any) -> Any:
         return gr.skip() if None in values else answer(*values)
 
-    # of the values that a slider passes through, those that come too fast are left out, but never the last
+    # always_last drops intermediate values of a slider that come too fast, but not the final one
     gr.on([each.change for each in inputs], answered, inputs, output, show_progress="hidden",
           trigger_mode="always_last")
 
 
 def digit_part(gr: ModuleType, networks: Networks, target: Any) -> None:
-    """A digit, and what each method's network takes it for."""
+    """A digit, drawn or uploaded, and the predictions of each method."""
     with gr.Column(scale=2, min_width=200):
         pad = gr.HTML("", html_template=PAD, css_template=PAD_STYLE, js_on_load=PAD_SCRIPT, elem_id="pad")
         with gr.Row():
@@ -178,7 +178,7 @@ def digit_part(gr: ModuleType, networks: Networks, target: Any) -> None:
             with gr.Column(min_width=140):
                 says = gr.Markdown(NOTHING, elem_id="says")
                 if "source-only" not in networks.methods:
-                    gr.Markdown("Source only, without adaptation, is left out: no weights of it are released.")
+                    gr.Markdown("Source only (no adaptation) is not shown, since no weights are released for it.")
     image = gr.State()
 
     def answers(image: Tensor | None, target: str, sentence: str = NOTHING) -> list[Any]:
@@ -204,7 +204,7 @@ def digit_part(gr: ModuleType, networks: Networks, target: Any) -> None:
 
 
 def points_part(gr: ModuleType, networks: Networks, target: Any) -> None:
-    """t-SNE of a method's test features."""
+    """The t-SNE of the test features of a method."""
     import pandas
 
     def plotted(method: str, target: str, colour: str) -> tuple[Any, str]:
@@ -214,14 +214,14 @@ def points_part(gr: ModuleType, networks: Networks, target: Any) -> None:
         return gr.ScatterPlot(
             pandas.DataFrame(columns) if columns else None, x="x", y="y", x_title="", y_title="", **limits,
             color=colour, color_map=dict(zip(groups, COLOURS, strict=False)), colors_in_legend=groups,
-            tooltip=["digit", "taken for", "domain"], height=310, buttons=[], elem_id="tsne"), sentence
+            tooltip=["digit", "predicted", "domain"], height=310, buttons=[], elem_id="tsne"), sentence
 
     methods = [method for method in networks.methods if method != "source-only"]
     with gr.Column(scale=5, min_width=300):
         with gr.Row():
             method = gr.Dropdown([(METHODS[method], method) for method in methods], value=methods[0],
                                  filterable=False, label="t-SNE of the features of", min_width=140)
-            colour = gr.Dropdown(["digit", "taken for", "domain"], value="digit", filterable=False,
+            colour = gr.Dropdown(["digit", "predicted", "domain"], value="digit", filterable=False,
                                  label="coloured by", min_width=140)
         plot, sentence = plotted(methods[0], FIRST, "digit")
         says = gr.Markdown(sentence)
@@ -230,7 +230,7 @@ def points_part(gr: ModuleType, networks: Networks, target: Any) -> None:
 
 
 def check_free(host: str, port: int) -> None:
-    """InputError where nothing can be served at that address."""
+    """Raises InputError if the page cannot be served at that address."""
     try:
         with socket.socket() as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page's server does
@@ -241,10 +241,10 @@ def check_free(host: str, port: int) -> None:
 
 
 def import_gradio() -> ModuleType:
-    """Gradio, that sends nothing away. InputError where it is not installed."""
+    """Import Gradio with analytics disabled. Raises InputError if it is not installed."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # it asks its own page whether it is up
-    os.environ["MPLBACKEND"] = "agg"  # else Gradio's first answer waits until all of matplotlib is imported
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # Gradio requests its own page to check that it is up
+    os.environ["MPLBACKEND"] = "agg"  # otherwise Gradio imports all of matplotlib before its first response
     try:
         import gradio
     except ModuleNotFoundError as problem:
@@ -256,25 +256,25 @@ def import_gradio() -> ModuleType:
 
 def main() -> None:
     parser = Parser(prog="python -m scripts.demo", description=__doc__)
-    parser.add_argument("--port", type=whole(1, 65535), default=7860, help="port to serve the page at")
+    parser.add_argument("--port", type=whole(1, 65535), default=7860, help="port to listen on")
     parser.add_argument("--host", default="127.0.0.1",
-                        help="address to serve it at; 0.0.0.0 lets other machines in")
+                        help="address to listen on; 0.0.0.0 accepts connections from other machines")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     check_free(args.host, args.port)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # pictures and uploads, which go when the program ends
+        os.environ["GRADIO_TEMP_DIR"] = folder  # pictures and uploads, deleted when the program ends
         gr = import_gradio()
         device = choose_device(args.device)
-        torch.set_num_threads(1)  # for one image at a time, more threads mostly wait for each other
+        torch.set_num_threads(1)  # for single images, more threads bring little but synchronisation overhead
         blocks = page(demo_answers.load_networks(device))
-        # the system's fonts: Gradio's own lack the bold ones
+        # system fonts: the fonts that come with Gradio lack bold styles
         theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
         try:
             blocks.launch(server_name=args.host, server_port=args.port, share=False, prevent_thread_lock=True,
                           quiet=True, ssr_mode=False, footer_links=[], max_file_size=LARGEST, theme=theme,
                           css=STYLE)
-            print(f"http://{args.host}:{args.port} (Ctrl-C ends it)", flush=True)
+            print(f"http://{args.host}:{args.port} (stop with Ctrl-C)", flush=True)
             threading.Event().wait()
         finally:
             blocks.close(verbose=False)

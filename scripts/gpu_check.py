@@ -1,9 +1,9 @@
-"""What a GPU makes of the repository, as a table in Markdown: `python -m scripts.gpu_check --data hw3_data --output gpu.md`.
+"""Benchmark the trainings on a GPU, as a Markdown table: `python -m scripts.gpu_check --data hw3_data --output gpu.md`.
 
-First each training step beside the bare arithmetic of the same networks on that GPU (scripts.benchmark says how they are
-compared): milliseconds, images per second, the share of the GPU's peak, and the memory at its highest. The peak is that of a
-product of large square matrices in the same precision. Then whole trainings with their accuracies: DANN in both directions, and
-ADDA with self-training. `bash scripts/gpu_check.sh` runs the tests that need a GPU before this.
+The first table compares each training step with the minimal step of the same networks (see scripts.benchmark):
+milliseconds, images per second, utilisation, and peak memory. Utilisation is relative to the throughput of a large
+square matrix product in the same precision. The second table lists complete trainings with their accuracies: DANN in
+both directions, and ADDA with self-training. `bash scripts/gpu_check.sh` first runs the tests that need a GPU.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from common.device import choose_device, choose_precision, describe, synchronise
 from common.files import check_writable, read_object, write
 from scripts import benchmark
 
-BAR = 1.25  # a step's time over the bare network's
+BAR = 1.25  # target for the time of a step relative to the minimal step
 RUNS = (("dann", "--source mnistm --target svhn"), ("dann", "--source svhn --target mnistm"),
         ("adda", "--source mnistm --target svhn"))
 
 
 def main() -> None:
     parser = Parser(prog="python -m scripts.gpu_check", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("hw3_data"), help="folder that scripts.prepare_data made")
-    parser.add_argument("--output", type=Path, default=Path("gpu.md"), help="the table")
+    parser.add_argument("--data", type=Path, default=Path("hw3_data"),
+                        help="data folder created by scripts.prepare_data")
+    parser.add_argument("--output", type=Path, default=Path("gpu.md"), help="Markdown file to write")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, mps, cpu")
-    parser.add_argument("--steps-only", action="store_true", help="no whole trainings")
+    parser.add_argument("--steps-only", action="store_true", help="skip the complete trainings")
     args = parser.parse_args()
     check_writable(args.output)
     device = choose_device(args.device)
     precision = choose_precision("auto", device)
     lines = [f"{describe(device)}, {precision}, torch {torch.__version__}", "", *steps_table(device, precision)]
-    write(args.output, "\n".join(lines) + "\n")  # whatever becomes of the trainings
+    write(args.output, "\n".join(lines) + "\n")  # now, in case a training fails
     if not args.steps_only:
         lines += ["", *runs_table(args.data, args.device)]
         write(args.output, "\n".join(lines) + "\n")
@@ -51,9 +52,9 @@ def main() -> None:
 
 
 def steps_table(device: torch.device, precision: str) -> list[str]:
-    """A row for each training step."""
+    """The table of training steps."""
     peak = matrix_product(device, precision)
-    lines = [f"| training step | ms | bare network, ms | ratio (bar {BAR}) | images/s | % of {peak / 1e12:.0f} TFLOP/s | MiB |",
+    lines = [f"| training step | ms | minimal step, ms | ratio (target {BAR}) | images/s | % of {peak / 1e12:.0f} TFLOP/s | MiB |",
              "|---|---|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,7 +74,7 @@ def steps_table(device: torch.device, precision: str) -> list[str]:
 
 
 def matrix_product(device: torch.device, precision: str) -> float:
-    """Operations per second of a product of two square matrices, the largest of a few that take no second."""
+    """The highest number of operations per second of a product of two square matrices, for several sizes."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     best = 0.0
     for size in (1024, 2048, 4096, 8192) if device.type != "cpu" else (512, 1024):
@@ -88,7 +89,7 @@ def matrix_product(device: torch.device, precision: str) -> float:
 
 
 def operations(program: Callable[[int], Any]) -> int:
-    """Floating-point operations of one step, in its matrix products and convolutions, forward and backward."""
+    """Floating-point operations of one step in matrix products and convolutions, forward and backward."""
     counter = FlopCounterMode(display=False)
     with counter:
         program(1)
@@ -101,12 +102,12 @@ def reset_memory(device: torch.device) -> None:
 
 
 def most_memory(device: torch.device) -> float:
-    """MiB of tensors at their highest since `reset_memory`; 0 where nobody counts them."""
+    """Peak memory of tensors in MiB since `reset_memory`; 0 except on CUDA."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else 0.0
 
 
 def runs_table(data: Path, device: str) -> list[str]:
-    """A row for each whole training, one after the other."""
+    """Run the complete trainings, one after the other. Returns their table."""
     lines = ["| command | minutes | accuracy, % |", "|---|---|---|"]
     with tempfile.TemporaryDirectory() as name:
         for package, options in RUNS:
@@ -121,7 +122,7 @@ def runs_table(data: Path, device: str) -> list[str]:
 
 
 def program(module: str, *arguments: Any) -> None:
-    """A program of the repository. InputError where it fails; its own sentence stands above."""
+    """Run a program of the repository. Raises InputError if it fails; the program has then printed the reason."""
     if subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=Path(__file__).parent.parent).returncode:
         raise InputError(f"python -m {module} failed; see above")
 

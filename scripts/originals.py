@@ -1,7 +1,7 @@
-"""Reading the publishers' files: SVHN .mat, MNIST IDX, BSDS500.
+"""Readers for the original files of SVHN (.mat), MNIST (IDX) and BSDS500.
 
-Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to do. `OFFICIAL`
-holds what is known of the official releases; other data are read all the same, and called what they are.
+Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to do.
+`OFFICIAL` contains the sizes of the official releases; other data are accepted, and reported as not official.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from common.cli import InputError
 from scripts.places import AGAIN, Missing, Place, decode, find, places, unzipped
 
-# images of each split in the official release
+# number of images per split in the official release
 OFFICIAL = {"svhn": {"train": 73257, "test": 26032}, "published": {"train": 59001, "test": 9001},
             "photographs": {"train": 200, "test": 200}, "face": {"train": 162770, "test": 19867}}
-# SHA-256 of the decompressed IDX files: the gzip wrapper differs between mirrors, the content does not
+# SHA-256 of the decompressed IDX files, since the gzip files differ between mirrors
 MNIST_CONTENT = {"train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
                  "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
                  "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -28,17 +28,17 @@ MNIST_CONTENT = {"train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f
 
 
 def digits_checked(path: Path, labels: np.ndarray) -> np.ndarray:
-    """(N,) int64 of labels from 0 to 9. InputError for others, and for none at all."""
+    """The labels as int64 (N,). Raises InputError if there are none, or one is not a digit from 0 to 9."""
     if not len(labels):
-        raise InputError(f"{path} holds no digits; fetch the publisher's own")
+        raise InputError(f"{path} contains no digits; download the original file")
     if len(wrong := np.flatnonzero(~np.isin(labels, np.arange(10)))):
-        raise InputError(f"{path}: the label of digit {wrong[0]}, counted from 0, is {labels[wrong[0]]}, not a digit; fetch the "
-                         "publisher's own")
+        raise InputError(f"{path}: the label of digit {wrong[0]}, counted from 0, is {labels[wrong[0]]}, not "
+                         "a digit; download the original file")
     return labels.astype(np.int64)
 
 
 def read_svhn(root: Place, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 32, 32, 3) uint8 and (N,) labels in the file's order, its label 10 as the digit 0."""
+    """Images (N, 32, 32, 3) uint8 and labels (N,), in the order of the file. Its label 10 is converted to 0."""
     from scipy.io import loadmat
 
     found = find(root, "svhn|digits", f"{split}_32x32.mat")
@@ -48,41 +48,44 @@ def read_svhn(root: Place, split: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         content = loadmat(io.BytesIO(data), variable_names=["X", "y"])
     except NotImplementedError:
-        raise InputError(f"{path} is a MATLAB file of version 7.3; fetch SVHN's own, of an older version") from None
-    except Exception as problem:  # scipy raises many types for a damaged file
+        raise InputError(f"{path} is a MATLAB file of version 7.3; download SVHN's original, of an older "
+                         "version") from None
+    except Exception as problem:  # for damaged files, scipy raises many types of exceptions
         raise InputError(f"{path} cannot be read as a MATLAB file ({type(problem).__name__}): {AGAIN}") from None
     images, labels = (np.asarray(content.get(name)) for name in "Xy")
     if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or labels.dtype.kind not in "uif"
             or labels.size != images.shape[3]):
-        raise InputError(f"{path} does not hold SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), but X: {images.shape} "
-                         f"{images.dtype}, y: {labels.shape} {labels.dtype}; fetch format 2 of SVHN")
+        raise InputError(f"{path} does not contain SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), but X: {images.shape} "
+                         f"{images.dtype}, y: {labels.shape} {labels.dtype}; download format 2 of SVHN")
     labels = labels.reshape(-1)
     return images.transpose(3, 0, 1, 2), digits_checked(path, np.where(labels == 10, 0, labels))
 
 
 def read_mnist(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """(N, 28, 28) uint8, (N,) labels, and whether the images are MNIST's own, bit for bit."""
+    """Images (N, 28, 28) uint8, labels (N,), and whether the images are exactly those of MNIST."""
     path, images, official = _idx(root, split, "images")
     if images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise InputError(f"{path} holds digits of {'x'.join(map(str, images.shape[1:]))}, not MNIST's 28x28; fetch MNIST's own")
+        raise InputError(f"{path} contains digits of {'x'.join(map(str, images.shape[1:]))}, not 28x28; "
+                         "download MNIST's original")
     labels = read_mnist_labels(root, split)
     if len(images) != len(labels):
-        raise InputError(f"{path} has {len(images)} images, but its file of labels {len(labels)} labels; fetch both again")
+        raise InputError(f"{path} contains {len(images)} images, but its label file {len(labels)} labels; "
+                         "download both again")
     return images, labels, official
 
 
 def read_mnist_labels(root: Place, split: str) -> np.ndarray:
-    """(N,) labels."""
+    """MNIST's labels (N,)."""
     path, labels, _ = _idx(root, split, "labels")
     return digits_checked(path, labels)
 
 
 def read_photographs(root: Place, split: str) -> dict[str, np.ndarray]:
-    """BSDS500's photographs of that split, name → (H, W, 3) uint8, sorted by name."""
+    """BSDS500's photographs of a split: name → (H, W, 3) uint8, sorted by name."""
     for place in places(root, "bsds|bsr"):
         folders = {str(PurePosixPath(name).parent) for name in place.images(f"images/{split}")}
         if folders:
-            # other sets have folders of that name too
+            # other data sets contain folders of that name too
             chosen = min(folders, key=lambda folder: (not re.search("bsds500|bsr", folder, re.IGNORECASE), folder))
             found = [name for name in place.images(f"images/{split}") if str(PurePosixPath(name).parent) == chosen]
             read = {PurePosixPath(name).name: _large_enough(place.path / name, decode(place, name)) for name in found}
@@ -92,13 +95,13 @@ def read_photographs(root: Place, split: str) -> dict[str, np.ndarray]:
 
 def _large_enough(path: Path, photograph: np.ndarray) -> np.ndarray:
     if min(photograph.shape[:2]) < 28:
-        raise InputError(f"{path} is smaller than a digit (28x28); fetch BSDS500's own")
+        raise InputError(f"{path} is smaller than a digit (28x28); download BSDS500's original")
     return photograph
 
 
 def _idx(root: Place, split: str, kind: str) -> tuple[Path, np.ndarray, bool]:
-    """Path and content of an IDX file, and whether it is MNIST's own. Where several have the name, as Fashion-MNIST's do, MNIST's
-    own is taken, else the first."""
+    """Path and content of an IDX file, and whether it is exactly MNIST's. Of several files of that name (Fashion-MNIST
+    uses the same names), MNIST's is preferred, else the first is used."""
     what, axes = f"{'train' if split == 'train' else 't10k'}-{kind}", {"images": 3, "labels": 1}[kind]
     stem = f"{what}-idx{axes}-ubyte"
     for place in places(root, "mnist|" + what):
@@ -110,13 +113,13 @@ def _idx(root: Place, split: str, kind: str) -> tuple[Path, np.ndarray, bool]:
 
 
 def _array(path: Path, data: bytes, axes: int) -> np.ndarray:
-    """The uint8 array of an IDX file: four bytes that say so, the sizes, the values."""
+    """The uint8 array of an IDX file, which contains four bytes of magic number, the dimensions and the values."""
     begin = 4 + 4 * axes
     if data[:4] != bytes([0, 0, 8, axes]):
-        raise InputError(f"{path} is not the IDX file that its name says; fetch MNIST's own")
+        raise InputError(f"{path} is not the IDX file that its name says; download MNIST's original")
     sizes = [int(size) for size in np.frombuffer(data[4:begin].ljust(begin - 4, b"\0"), ">u4")]
     if (beyond := len(data) - begin - math.prod(sizes)) < 0:
         raise InputError(f"{path} cannot be read: {AGAIN}")
     if beyond:
-        raise InputError(f"{path} holds {beyond} bytes more than its header says; fetch MNIST's own")
+        raise InputError(f"{path} contains {beyond} bytes more than its header says; download MNIST's original")
     return np.frombuffer(data, np.uint8, offset=begin).reshape(sizes)

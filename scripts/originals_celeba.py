@@ -1,5 +1,5 @@
-"""Reading CelebA: its aligned images (a folder or a zip, JPEG or PNG, all or some of them) and its lists, as the authors publish
-them (.txt) and as Kaggle does (.csv).
+"""Readers for CelebA: its aligned images (a folder or a zip, JPEG or PNG, all or some of them) and its lists, in the
+formats of the authors (.txt) and of Kaggle (.csv).
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ NAMES = [
     "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair",
     "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young"]
 VALUES = {sign + number + point: int(number == "1" and sign != "-") for sign in ("", "-", "+") for number in "01"
-          for point in ("", ".0")}  # -1 is CelebA's own no; some copies write 0 and 1, or 1.0
-PARTITIONS = {"train": "0", "test": "1"}  # its validation partition is the test split here
+          for point in ("", ".0")}  # CelebA writes -1 for no; some copies use 0 and 1, or 1.0
+PARTITIONS = {"train": "0", "test": "1"}  # CelebA's validation partition is the test split here
 
 
 @dataclass(frozen=True)
 class Faces:
-    """One split: the images' names, their attributes (0 or 1 in each of `columns`), a function name → (H, W, 3) uint8, and how
-    many images the lists name that are left out: since the image is not there, or since it has no row of attributes."""
+    """One split: the names of the images, their attributes (0 or 1 in each of `columns`), a function from a name to an
+    image, (H, W, 3) uint8, and the numbers of listed images that are skipped because the image or its attributes are
+    missing."""
 
     names: list[str]
     columns: list[str]
@@ -41,7 +42,7 @@ class Faces:
 
 
 def read_faces(root: Place, split: str, wanted: list[str]) -> Faces:
-    """The images of that split that are there, with those of the wanted attributes that are there, sorted by name."""
+    """The available images of a split, sorted by name, with those of the wanted attributes that the list contains."""
     (columns, table), partition, found = gather(
         lambda: read_attributes(root, wanted), lambda: read_partition(root), lambda: find_images(root))
     place, images = found
@@ -50,49 +51,52 @@ def read_faces(root: Place, split: str, wanted: list[str]) -> Faces:
     kept = sorted((PurePosixPath(images[stem]).name, stem) for stem in present if stem in table)
     if not kept:
         partition_name = "training" if split == "train" else "validation"
-        raise Missing(f"an image of CelebA's {partition_name} partition with its row of attributes")
+        raise Missing(f"an image of CelebA's {partition_name} partition with its attributes")
     full = {name: images[stem] for name, stem in kept}
     return Faces([name for name, _ in kept], columns, [table[stem] for _, stem in kept],
                  lambda name: decode(place, full[name]), len(named) - len(present), len(present) - len(kept))
 
 
 def read_attributes(root: Place, wanted: list[str]) -> tuple[list[str], dict[str, list[int]]]:
-    """Those of the wanted attributes that the list has, and image name without its ending → their values, 0 or 1."""
+    """Those of the wanted attributes that the list contains, and image name without suffix → their values, 0 or 1."""
     path, header, rows = _list(root, "list_attr_celeba", [])
     columns = [name for name in wanted if name in header]
     if not columns:
-        raise InputError(f"{path} names none of the {len(wanted)} attributes ({wanted[0]}, …) in its first lines; is it CelebA's?")
+        raise InputError(f"{path} has none of the {len(wanted)} attributes ({wanted[0]}, …) in its header; "
+                         "is it CelebA's?")
     at, known = ([header.index(name) for name in some if name in header] for some in (columns, NAMES))
     table = {}
     for stem, row in rows:
-        # those that are not wanted too: one wrong value says that the columns are shifted
+        # check all known columns, since an invalid value in any of them means that the columns are shifted
         if not VALUES.keys() >= {row[i] for i in known}:
             wrong = next(i for i in known if row[i] not in VALUES)
-            raise InputError(f"{path}: {header[wrong]} of {stem} is {row[wrong]!r}, not -1, 0 or 1; fetch CelebA's own list")
+            raise InputError(f"{path}: {header[wrong]} of {stem} is {row[wrong]!r}, not -1, 0 or 1; download "
+                             "CelebA's list again")
         table[stem] = [VALUES[row[i]] for i in at]
     return columns, table
 
 
 def read_partition(root: Place) -> dict[str, str]:
-    """Image name without its ending → its partition: 0 training, 1 validation, 2 test."""
+    """Image name without suffix → its partition: 0 training, 1 validation, 2 test."""
     path, header, rows = _list(root, "list_eval_partition", ["image_id", "partition"])
     at = header.index("partition") if "partition" in header else len(header) - 1
     table = {stem: row[at].removesuffix(".0") for stem, row in rows}
     if wrong := next((stem for stem, part in table.items() if part not in ("0", "1", "2")), None):
-        raise InputError(f"{path}: the partition of {wrong} is {table[wrong]!r}, not 0, 1 or 2; fetch CelebA's own list")
+        raise InputError(f"{path}: the partition of {wrong} is {table[wrong]!r}, not 0, 1 or 2; download "
+                         "CelebA's list again")
     return table
 
 
 def find_images(root: Place) -> tuple[Place, dict[str, str]]:
-    """Image name without its ending → name in the place, of the folder with the aligned images. Some unpackers make that folder
-    twice, and the authors' PNG edition has another name."""
+    """The place that contains the aligned images, and image name without suffix → path in the place. The folder may be
+    nested in one of the same name, and has another name in the authors' PNG edition."""
     for place in places(root, "celeba|align"):
         folders: dict[str, dict[str, str]] = {}
         for name in place.names:
             inside, _, file = f"{place.path.name}/{name}".rpartition("/")
             if re.fullmatch(r"\d{6}\.(jpe?g|png)", file, re.IGNORECASE):
                 folders.setdefault(inside, {}).setdefault(file[:6], name)
-        # BSDS500's names have six digits too
+        # file names in BSDS500 may have six digits too
         named = [inside for inside in folders if re.search("celeba(?!.*/images/(train|val|test)$)", inside, re.IGNORECASE)]
         if named:
             return place, folders[max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))]
@@ -100,7 +104,8 @@ def find_images(root: Place) -> tuple[Place, dict[str, str]]:
 
 
 def _list(root: Place, stem: str, header: list[str]) -> tuple[Path, list[str], Iterator[tuple[str, list[str]]]]:
-    """Path, header and rows of a list, each row with the image's name without its ending. `header`: of a list that has none."""
+    """Path, header and rows of a list, each row with the image name without suffix. `header` is used if the list has
+    none."""
     found = find(root, f"celeba|{stem}", stem + ".txt", stem + ".csv")
     if found is None:
         raise Missing(f"{stem}.txt (or .csv)")
@@ -110,17 +115,17 @@ def _list(root: Place, stem: str, header: list[str]) -> tuple[Path, list[str], I
     if first and _name_at(first) is None:
         header, first = first, next(rows, [])
     while header and not header[-1]:
-        header = header[:-1]  # a comma at the line's end
+        header = header[:-1]  # a trailing comma
     at = _name_at(first)
     if at is None or not header:
-        raise InputError(f"{path} has no row that names an image below a header; fetch CelebA's own list")
+        raise InputError(f"{path} has no rows with image names below a header; download CelebA's list again")
     if at == 0 and len(header) == len(first) - 1:
-        header = ["image_id", *header]  # the authors leave it out
+        header = ["image_id", *header]  # missing in the authors' list
     return path, header, _named(path, chain([first], rows), len(header), at)
 
 
 def _cells(path: Path, lines: list[str]) -> Iterator[list[str]]:
-    """The rows of a table whose columns are parted by commas, by semicolons or by blanks, without a first line that counts them."""
+    """The rows of a table separated by commas, semicolons or blanks, without the line that contains their number."""
     if lines and lines[0].strip().isdecimal():
         lines = lines[1:]
     separator = next((mark for mark in ",;" if lines and mark in lines[0]), None)
@@ -128,17 +133,18 @@ def _cells(path: Path, lines: list[str]) -> Iterator[list[str]]:
         for row in csv.reader(lines, delimiter=separator) if separator else map(str.split, lines):
             yield [cell.strip() for cell in row]
     except csv.Error as problem:
-        raise InputError(f"{path} is no table ({problem}); fetch CelebA's own list") from None
+        raise InputError(f"{path} is not a table ({problem}); download CelebA's list again") from None
 
 
 def _named(path: Path, rows: Iterable[list[str]], width: int, at: int) -> Iterator[tuple[str, list[str]]]:
-    """Each row with the name in column `at`, without its ending."""
+    """Each row with the image name in column `at`, without suffix."""
     for row in rows:
         if len(row) < width or any(row[width:]) or not IMAGES.search(row[at]):
-            raise InputError(f"{path}: the row {' '.join(row)[:40]!r} is not whole ({len(row)} of {width} columns): {AGAIN}")
+            raise InputError(f"{path}: the row {' '.join(row)[:40]!r} is incomplete ({len(row)} of {width} "
+                             f"columns): {AGAIN}")
         yield IMAGES.sub("", row[at]), row
 
 
 def _name_at(row: list[str]) -> int | None:
-    """The column with an image's name."""
+    """The index of the column with the image name."""
     return next((at for at, cell in enumerate(row) if IMAGES.search(cell)), None)

@@ -1,6 +1,7 @@
-"""Reading MNIST-M as it is published: folders with files of labels (or their tar.gz), and keras_mnistm.pkl.gz.
+"""Readers for the published MNIST-M: folders with label files (or a tar.gz of them), and keras_mnistm.pkl.gz.
 
-A pickle is a program. This one is read by stand-ins for the four names that arrays need, so that nothing of it runs.
+Unpickling can execute arbitrary code. This pickle is therefore read with stand-ins for the few names that arrays need,
+and any other name is refused.
 """
 
 from __future__ import annotations
@@ -22,22 +23,23 @@ PICKLE = re.compile(r"mnist.?m[^/]*\.(pkl|pickle)(\.gz)?$", re.IGNORECASE)
 
 
 def is_published(root: Place) -> bool:
-    """Whether a published MNIST-M, or a part of one, is there."""
+    """Whether there is a published MNIST-M, or a part of one."""
     return _pickled(root) is not None or any(_labels(root, split) or _images(root, split) for split in ("train", "test"))
 
 
 def read_published(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """(N, 28, 28, 3) or (N, 32, 32, 3) uint8 in the set's order, (N,) labels, and one phrase that says what was read."""
+    """Images (N, 28, 28, 3) or (N, 32, 32, 3) uint8 in the order of the set, labels (N,), and a description of the
+    source."""
     if any(_labels(root, name) or _images(root, name) for name in ("train", "test")):
         return _read_folder(root, split)
     return _read_pickle(root, split)
 
 
 def _checked(what: str, images: np.ndarray) -> np.ndarray:
-    """The images. InputError where they are no digits of that form."""
+    """The images. Raises InputError if they have another shape or type."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] not in ((28, 28, 3), (32, 32, 3)):
-        raise InputError(f"{what} holds images of {images.shape} {images.dtype}, not bytes of Nx28x28x3 or Nx32x32x3; fetch the "
-                         "published set")
+        raise InputError(f"{what} contains images of {images.shape} {images.dtype}, not uint8 of Nx28x28x3 "
+                         "or Nx32x32x3; download the published set")
     return images
 
 
@@ -46,7 +48,7 @@ def _labels(root: Place, split: str) -> tuple[Place, str] | None:
 
 
 def _images(root: Place, split: str) -> tuple[Place, list[str]] | None:
-    """The files in the folder of a split's images, or in the folder of the same name that some unpackers make in it."""
+    """The files in the image folder of a split, which may be nested in a folder of the same name."""
     for place in places(root, HINT):
         if found := place.images(f"mnist_m_{split}"):
             return place, found
@@ -60,16 +62,17 @@ def _read_folder(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
     path, place = listed[0].path / listed[1], found[0]
     rows = [line.replace(",", " ").split() for line in text(*listed).splitlines() if line.strip()]
     if wrong := next((row for row in rows if len(row) != 2 or not IMAGES.search(row[0]) or not row[1].isdecimal()), None):
-        raise InputError(f"{path}: the row {' '.join(wrong)[:40]!r} is no image's name with its digit: {AGAIN}")
+        raise InputError(f"{path}: the row {' '.join(wrong)[:40]!r} is not an image name and a digit: {AGAIN}")
     names = {PurePosixPath(name).name: name for name in found[1]}
     table = {name: int(label) for name, label in sorted(rows) if name in names}
     if not table:
-        raise Missing(f"an image in mnist_m_{split} that mnist_m_{split}_labels.txt names")
+        raise Missing(f"an image in mnist_m_{split} that mnist_m_{split}_labels.txt lists")
     labels = digits_checked(path, np.array(list(table.values())))
-    # in the place's order, since an archive is best read from its beginning to its end
+    # in the order of the place, since archives are read sequentially
     read = {file: decode(place, name) for file, name in names.items() if file in table}
     if len(sizes := {image.shape for image in read.values()}) > 1:
-        raise InputError(f"{place.path}: the images of mnist_m_{split} differ in size ({sorted(sizes)}); fetch the published set")
+        raise InputError(f"{place.path}: the images of mnist_m_{split} differ in size ({sorted(sizes)}); "
+                         "download the published set")
     left_out = len(set(names) ^ {row[0] for row in rows})
     return _checked(f"{place.path}/…/mnist_m_{split}", np.stack([read[name] for name in table])), labels, str(path.parent) + (
         f", without {left_out} that have no image or no label" if left_out else "")
@@ -89,17 +92,18 @@ def _read_pickle(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
     try:
         labels = read_mnist_labels(root, split)
     except Missing as missing:
-        raise Missing(f"{missing} (MNIST's labels belong to {path.name}, which holds images only)") from None
+        raise Missing(f"{missing} ({path.name} contains only images, and needs MNIST's labels)") from None
     images, valid = _checked(str(path), arrays[split]), arrays.get("valid")
     if split == "train" and valid is not None and valid.shape == (len(labels) - len(images), *images.shape[1:]):
-        images = np.concatenate([_checked(str(path), valid), images])  # TensorFlow took MNIST's first digits for validation
+        images = np.concatenate([_checked(str(path), valid), images])  # TensorFlow validates on MNIST's first digits
     if len(images) != len(labels):
-        raise InputError(f"{path} has {len(images)} {split} images, but MNIST's labels are {len(labels)}; give both whole")
+        raise InputError(f"{path} contains {len(images)} {split} images, but MNIST has {len(labels)} labels; "
+                         "both must be complete")
     return images, labels, str(path)
 
 
 class Dtype:
-    """What numpy.dtype is in a pickle: a code, and the order of bytes."""
+    """Stand-in for numpy.dtype in a pickle: a type code and the byte order."""
 
     def __init__(self, code: str, *rest: Any) -> None:
         self.code, self.order = code, "|"
@@ -109,17 +113,17 @@ class Dtype:
 
 
 class Array:
-    """What numpy.ndarray is in a pickle: a shape, a dtype, an order of axes, and bytes."""
+    """Stand-in for numpy.ndarray in a pickle: shape, dtype, memory order and bytes."""
 
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.dtype, self.by_columns, self.data = state
 
     def array(self) -> np.ndarray:
-        """The array. ValueError where it is none of numbers."""
+        """The array. Raises ValueError if it is not numeric."""
         code = f"{self.dtype.order}{self.dtype.code}"
         if not re.fullmatch(r"[|<>=][uif][1248]", code):
             raise ValueError(f"an array of {code}")
-        raw = self.data.encode("latin1") if isinstance(self.data, str) else self.data  # Python 2 knew no bytes
+        raw = self.data.encode("latin1") if isinstance(self.data, str) else self.data  # str in pickles of Python 2
         return np.frombuffer(raw, code).reshape(self.shape, order="F" if self.by_columns else "C")
 
 
@@ -143,13 +147,14 @@ for core in ("numpy.core", "numpy._core"):
 
 
 def unpickle(path: Path, data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a pickled dictionary, by name. InputError for anything else, and for a pickle that would run something."""
-    # the one written in Python: the other reserves whatever memory a damaged file asks for
+    """The arrays of a pickled dictionary, by name. Raises InputError for other content, and for pickles that use other
+    names."""
+    # the Python implementation, since the one in C allocates whatever size a damaged file claims
     class Reader(pickle._Unpickler):
         def find_class(self, module: str, name: str) -> Any:
             if (module, name) not in STAND_INS:
-                raise InputError(f"{path} asks for {module}.{name}, which no array needs, so it is not read; fetch the published "
-                                 "keras_mnistm.pkl.gz")
+                raise InputError(f"{path} uses {module}.{name}, which arrays do not need, so it is not "
+                                 "loaded; download the published keras_mnistm.pkl.gz")
             return STAND_INS[module, name]
 
     try:
@@ -158,6 +163,6 @@ def unpickle(path: Path, data: bytes) -> dict[str, np.ndarray]:
                 for name, value in content.items() if isinstance(value, Array)}
     except InputError:
         raise
-    except Exception as problem:  # a pickle can fail in as many ways as a program
-        raise InputError(f"{path} cannot be read as a pickled dictionary of arrays ({type(problem).__name__}: {problem}); fetch "
-                         "the published keras_mnistm.pkl.gz") from None
+    except Exception as problem:  # unpickling may raise any type of exception
+        raise InputError(f"{path} cannot be read as a pickled dictionary of arrays "
+                         f"({type(problem).__name__}: {problem}); download the published keras_mnistm.pkl.gz") from None

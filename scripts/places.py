@@ -1,7 +1,7 @@
-"""Finding files in the folder of the originals, and in archives there, and reading them.
+"""Finding and reading files in the folder of the original data, and in the archives that it contains.
 
-A `Place` is a folder or an archive, and the files below it. What operating systems and archivers leave beside files is passed
-over. Nothing is unpacked to the disk, and nothing that is found is ever executed.
+A `Place` is a folder or an archive with all files below it. Metadata files of operating systems and archivers are
+ignored. Archives are not unpacked to disk, and no content is ever executed.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from common.cli import InputError
 
 ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 IMAGES = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
-# beside hidden files, macOS's "._*" among them
+# in addition to hidden files, such as macOS's "._*"
 JUNK = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError)
-AGAIN = "it is cut short, damaged or something else; fetch it again"
+AGAIN = "it is truncated, damaged or another file; download it again"
 
 
 class Missing(Exception):
-    """An original that is not there: its name."""
+    """An original file does not exist. The message is its name."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder or an archive: the files below it, as "images/train/1.jpg", in the order in which they are best read; and a
-    function that reads one of them."""
+    """A folder or an archive: the files below it, such as "images/train/1.jpg", in the order in which they are fastest
+    to read, and a function that reads one of them."""
 
     path: Path
     names: list[str]
     read: Callable[[str], bytes]
 
     def has(self, name: str) -> list[str]:
-        """Every file of that name, in upper or lower case, sorted by path."""
+        """All files of that name, regardless of case, sorted by path."""
         return sorted(known for known in self.names if known.rpartition("/")[2].lower() == name.lower())
 
     def images(self, inside: str) -> list[str]:
-        """The JPEGs and PNGs that lie directly in a folder whose path ends so."""
+        """The JPEGs and PNGs directly in a folder whose path ends in `inside`."""
         pattern = re.compile(rf"(^|/){re.escape(inside)}/[^/]+\.(jpe?g|png)$", re.IGNORECASE)
         return [name for name in self.names if pattern.search(name)]
 
 
 def folder(root: Path) -> Place:
-    """Every file below a folder. Links are followed; pipes and devices, which could not be read to an end, are no files."""
+    """All regular files below a folder. Links are followed; pipes and devices are ignored."""
     names: list[str] = []
     seen = {(os.stat(root).st_dev, os.stat(root).st_ino)}
     waiting = [""]
@@ -74,7 +74,7 @@ def folder(root: Path) -> Place:
                     if entry.is_file():
                         names.append(inside + entry.name)
                     elif entry.is_dir() and (key := (entry.stat().st_dev, entry.stat().st_ino)) not in seen:
-                        seen.add(key)  # a link may lead back up
+                        seen.add(key)  # a link may form a cycle
                         waiting.append(f"{inside}{entry.name}/")
         except OSError as problem:
             raise InputError(f"{root / inside} cannot be read as a folder ({problem.strerror}); make it readable") from None
@@ -86,7 +86,7 @@ def is_junk(name: str) -> bool:
 
 
 def places(root: Place, hint: str) -> Iterator[Place]:
-    """The folder itself, then the archives in it whose names match the hint."""
+    """The folder itself, then the archives in it whose names match `hint`."""
     yield root
     for name in root.names:
         if ARCHIVES.search(name) and re.search(hint + "|archive", name.rpartition("/")[2], re.IGNORECASE):
@@ -95,7 +95,7 @@ def places(root: Place, hint: str) -> Iterator[Place]:
 
 
 def find(root: Place, hint: str, *names: str) -> tuple[Place, str] | None:
-    """Where the first of these names is, the earlier ones first."""
+    """The first file with one of these names; within a place, earlier names take precedence."""
     for place in places(root, hint):
         for name in names:
             if found := place.has(name):
@@ -105,11 +105,12 @@ def find(root: Place, hint: str, *names: str) -> tuple[Place, str] | None:
 
 @lru_cache(maxsize=16)
 def archive(path: Path, size: int, changed: int) -> Place:
-    """A zip or tar archive; nothing is unpacked to the disk. Size and time of change: what is kept of another file is not used."""
+    """A zip or tar archive, without unpacking it to disk. `size` and `changed` (the modification time) are part of the
+    cache key."""
     try:
         return _zip(path) if path.suffix.lower() == ".zip" else _tar(path)
     except NotImplementedError:
-        raise InputError(f"{path} is packed by a method that is not known here; unpack it first") from None
+        raise InputError(f"{path} uses an unsupported compression method; unpack it first") from None
     except DAMAGE as problem:
         raise InputError(f"{path} cannot be unpacked ({type(problem).__name__}): {AGAIN}") from None
 
@@ -120,34 +121,35 @@ def _zip(path: Path) -> Place:
 
 
 def _tar(path: Path) -> Place:
-    content = tarfile.open(path)  # noqa: SIM115  kept open, to be read from
-    one_at_a_time = threading.Lock()
+    content = tarfile.open(path)  # noqa: SIM115  stays open for reading
+    lock = threading.Lock()
 
     def read(member: tarfile.TarInfo) -> bytes:
-        with one_at_a_time:
+        with lock:
             return content.extractfile(member).read()  # type: ignore[union-attr]
 
     return _members(path, {member.name: member for member in content if member.isfile()}, read)
 
 
 def _members(path: Path, found: dict[str, object], read: Callable) -> Place:
-    """The place of an archive: member by name, and what reads a member."""
+    """The place of an archive, given its members by name and a function that reads a member."""
     members = {str(PurePosixPath(name.replace("\\", "/"))): member for name, member in found.items()}
     kept = [name for name in members if not any(is_junk(part) for part in name.split("/"))]
 
     def read_named(name: str) -> bytes:
         try:
             return read(members[name])
-        except (RuntimeError, NotImplementedError):  # as zipfile says it
-            raise InputError(f"{path} is encrypted, or packed by a method that is not known here; unpack it first") from None
+        except (RuntimeError, NotImplementedError):  # raised by zipfile
+            raise InputError(f"{path} is encrypted or uses an unsupported compression method; unpack it "
+                             "first") from None
         except DAMAGE:
-            raise InputError(f"{path} has no whole {name}: {AGAIN}") from None
+            raise InputError(f"{path}: {name} cannot be unpacked: {AGAIN}") from None
 
     return Place(path, kept, read_named)
 
 
 def gather(*readers: Callable[[], Any]) -> list[Any]:
-    """What each reader returns. Missing, with all that is missing, where one or more find nothing."""
+    """The results of all readers. Raises Missing, with the names of all missing files, if a reader does."""
     results, absent = [], []
     for reader in readers:
         try:
@@ -160,28 +162,30 @@ def gather(*readers: Callable[[], Any]) -> list[Any]:
 
 
 def decode(place: Place, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 of a JPEG or PNG. Other formats are not even tried: some of Pillow's readers start programs."""
+    """Decode a JPEG or PNG to (H, W, 3) uint8. Other formats are refused, since some of Pillow's decoders start
+    programs."""
     path, data = place.path / name, place.read(name)
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
             return np.asarray(image.convert("RGB"))
     except UnidentifiedImageError:
-        raise InputError(f"{path} is no JPEG or PNG image; fetch the publisher's own, or remove it") from None
-    except Exception as problem:  # Pillow raises many types
+        raise InputError(f"{path} is not a JPEG or PNG image; download the original or remove it") from None
+    except Exception as problem:  # Pillow raises many types of exceptions
         raise InputError(f"{path} cannot be read as an image ({problem}): {AGAIN}") from None
 
 
 def text(place: Place, name: str) -> str:
-    """A table's text, with or without a byte-order mark."""
+    """The text of a file in UTF-8, or in UTF-16 with a byte-order mark."""
     data = place.read(name)
     try:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{place.path / name} is not text in UTF-8; fetch the publisher's own") from None
+        raise InputError(f"{place.path / name} is not UTF-8 text; download the original") from None
 
 
 def unzipped(path: Path, data: bytes) -> bytes:
-    """The content of a file that may be packed by gzip: browsers unpack some, and leave the .gz in the name."""
+    """The content of a file, decompressed if it is a gzip file. (Browsers may decompress a .gz file and keep its
+    name.)"""
     try:
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except DAMAGE as problem:

@@ -1,18 +1,18 @@
 #!/bin/sh
 # From a fresh clone to results: bash scripts/quickstart.sh [RESULTS_DIR]
-# Makes .venv, installs, and runs every graders' script that is here: on made-up digits, or on the test digits of the folder that
-# HW3_DATA names.
+# Creates .venv, installs the requirements, and runs all graders' scripts: on synthetic digits or, if HW3_DATA is set, on
+# the test digits in that folder.
 set -eu
 root=$(readlink -f -- "$0")
 root=${root%/scripts/*}
 . "$root/scripts/environment.sh"
 
 results=${1:-$root/quickstart_results}
-mkdir -p -- "$results" 2> /dev/null && [ -w "$results" ] || fail "the folder $results cannot be made or written to; name another"
+mkdir -p -- "$results" 2> /dev/null && [ -w "$results" ] || fail "the folder $results cannot be created or written to; choose another"
 results=$(CDPATH='' cd -- "$results" && pwd)
 data=$results/made_up_digits
 if [ -n "${HW3_DATA:-}" ]; then
-    [ -d "$HW3_DATA/digits" ] || fail "$HW3_DATA, which HW3_DATA names, holds no folder digits"
+    [ -d "$HW3_DATA/digits" ] || fail "HW3_DATA is $HW3_DATA, which does not contain a folder digits"
     data=$(CDPATH='' cd -- "$HW3_DATA" && pwd)
 fi
 
@@ -38,5 +38,5 @@ for problem in 3 4; do
         echo "hw3_p$problem.sh, $target: $score"
     done
 done
-[ -n "${HW3_DATA:-}" ] || echo "(made-up digits of fonts, which no network was trained on; chance is 10%)"
+[ -n "${HW3_DATA:-}" ] || echo "(on synthetic digits, on which no network was trained; chance is 10%)"
 echo "results: $results"

@@ -1,14 +1,14 @@
-"""Every figure and table of the report, from released weights: `python -m scripts.report --data hw3_data`.
+"""Create all figures and tables of the report from released weights: `python -m scripts.report --data hw3_data`.
 
-Writes into report/: the faces' figures, loss curves, t-SNE, confusion matrices, misread digits, prediction files,
-results.json with every number, and the pages report.md and notebook.md (`--html`, `--pdf`: each as one self-contained file too). A
-part that cannot be made does not stop the others, and is named at the end. What is asked for is made: `scripts/results.sh`
-asks for what is older than its weights or its data. `--runs FOLDER` takes the networks of scripts/results.sh's run folders
-instead of the released ones (the tables of whole runs stay those of the cards). `--write` brings the tables and the numbers
-in README.md up to date, and needs no data.
+The output in report/ consists of the figures of faces, loss curves, t-SNE, confusion matrices, misclassified digits,
+prediction files, results.json with all numbers, and the pages report.md and notebook.md (with `--html` and `--pdf`,
+also as self-contained files). If a part cannot be created, the others are still created, and an error names it at the
+end. All requested parts are created anew; `scripts/results.sh` requests only those older than their weights or data.
+`--runs FOLDER` uses the networks of the run folders of scripts/results.sh instead of the released ones (tables of
+complete runs still come from the cards). `--write` updates the tables and numbers in README.md, and needs no data.
 
-The texts are scripts/report.md and scripts/notebook.md, where {a name in braces} stands for a number
-(`scripts/report_numbers.py` says how names are made) and <!-- table: a name --> for a table.
+The templates are scripts/report.md and scripts/notebook.md, in which {a name in braces} stands for a number (see
+`scripts/report_numbers.py` for the names) and <!-- table: a name --> for a table.
 """
 
 from __future__ import annotations
@@ -30,32 +30,38 @@ from scripts.report_numbers import MISSING, ROOT
 from scripts.report_parts import Part, parts
 
 PAGES = ("report", "notebook")
-TEXT = "text"  # the part that is made of all others: results.json and report.md
+TEXT = "text"  # the part that is made from all others: results.json and the pages
 BEGIN, END = "<!-- made by scripts.report from the cards: do not edit -->", "<!-- end -->"
 
 
 def main() -> None:
     parser = Parser(prog="python -m scripts.report", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("hw3_data"), help="folder that scripts.prepare_data made")
-    parser.add_argument("--output", type=Path, default=ROOT / "report", help="folder to write")
-    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="run folders of scripts/results.sh (default: released weights)")
-    parser.add_argument("--only", metavar="NAME", help="only the parts whose name begins so: faces, losses, tsne, "
+    parser.add_argument("--data", type=Path, default=Path("hw3_data"),
+                        help="data folder created by scripts.prepare_data")
+    parser.add_argument("--output", type=Path, default=ROOT / "report", help="output folder")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER",
+                        help="folder that contains the run folders of scripts/results.sh (default: released weights)")
+    parser.add_argument("--only", metavar="NAME",
+                        help="create only parts whose names start with NAME: faces, losses, tsne, "
                         "digits, text (the pages and results.json)")
-    parser.add_argument("--html", action="store_true", help="report.html and notebook.html too, with their pictures")
-    parser.add_argument("--pdf", action="store_true", help="report.pdf and notebook.pdf too (needs WeasyPrint)")
-    parser.add_argument("--write", action="store_true", help="bring README.md's numbers up to date, and stop")
+    parser.add_argument("--html", action="store_true",
+                        help="also write report.html and notebook.html, with embedded pictures")
+    parser.add_argument("--pdf", action="store_true", help="also write report.pdf and notebook.pdf (needs WeasyPrint)")
+    parser.add_argument("--write", action="store_true", help="only update the numbers in README.md")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     if args.write:
         write_readme(ROOT / "README.md")
         return
     if args.runs and not args.runs.is_dir():
-        raise InputError(f"{args.runs} is no folder; --runs wants the one that holds the run folders of scripts/results.sh")
+        raise InputError(f"{args.runs} is not a folder; --runs takes the folder that contains the run folders of "
+                         "scripts/results.sh")
     every = parts(args.output, args.runs, args.data, choose_device(args.device))
     only = args.only or ""
     wanted = [part for part in every if part.name.startswith(only)]
     if not wanted and not TEXT.startswith(only):
-        raise InputError(f"no part begins with {only!r}; there are {', '.join([part.name for part in every] + [TEXT])}")
+        raise InputError(f"no part starts with {only!r}; the parts are "
+                         f"{', '.join([part.name for part in every] + [TEXT])}")
     if args.pdf and importlib.util.find_spec("weasyprint") is None:
         raise InputError("--pdf needs WeasyPrint: pip install weasyprint")
     make_folder(args.output)
@@ -68,20 +74,20 @@ def main() -> None:
 
 
 def build(wanted: list[Part]) -> list[str]:
-    """Make the parts; return a sentence for each that could not be made."""
+    """Create the parts. Returns a message for each that could not be created."""
     problems: list[str] = []
     for place, part in enumerate(wanted, 1):
         print(f"{place}/{len(wanted)} {part.name}", flush=True)
         try:
             part.make()
         except (InputError, OSError) as problem:
-            problems.append(f"{part.name} was not made ({problem})")
+            problems.append(f"{part.name} could not be created ({problem})")
     return problems
 
 
 def write_report(output: Path, html: bool = False, pdf: bool = False) -> list[str]:
-    """results.json and the pages from what lies in the folder, as HTML and PDF too where asked for; return a sentence for each
-    file that could not be read or written."""
+    """Write results.json and the pages from the content of the folder, optionally also as HTML and PDF. Returns a
+    message for each file that could not be read or written."""
     results, problems = report_numbers.gather()
     results["measured"] = report_numbers.measured(output / "measured", problems)
     results["networks"] = architecture.networks()
@@ -99,11 +105,11 @@ def write_report(output: Path, html: bool = False, pdf: bool = False) -> list[st
         print(output / "report.md")
     except InputError as problem:
         return [*problems, str(problem)]
-    return problems or unknown  # what is unknown because a card is damaged needs no sentence of its own
+    return problems or unknown  # a damaged card explains the names that are unknown
 
 
 def report_text(template: str, results: dict[str, Any]) -> tuple[str, list[str]]:
-    """The template with its numbers and its tables, and a sentence for each of them that is unknown."""
+    """The template with numbers and tables filled in, and a message for each unknown name."""
     problems: list[str] = []
     networks = architecture.tables(results["networks"])
     tables = {"networks": "\n\n".join(networks.values()), **{f"network: {title}": table for title, table in networks.items()},
@@ -111,7 +117,7 @@ def report_text(template: str, results: dict[str, Any]) -> tuple[str, list[str]]
 
     def table(found: re.Match[str]) -> str:
         if found[1] not in tables:
-            problems.append(f"the text asks for the table {found[1]!r}, which there is not")
+            problems.append(f"the text names the table {found[1]!r}, which does not exist")
         return tables.get(found[1], MISSING)
 
     text = report_numbers.fill(template, report_numbers.names(results), problems)
@@ -119,7 +125,7 @@ def report_text(template: str, results: dict[str, Any]) -> tuple[str, list[str]]
 
 
 def page(text: str, folder: Path) -> str:
-    """Markdown → one HTML page with its pictures in it."""
+    """Markdown → HTML page with embedded pictures."""
     import markdown
 
     def embed(found: re.Match[str]) -> str:
@@ -138,28 +144,28 @@ def page(text: str, folder: Path) -> str:
 
 
 def printed(html: str) -> bytes:
-    """A page as PDF, on A4."""
+    """HTML page → PDF, on A4."""
     import weasyprint
 
-    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # pictures that are not published are left out
-    return weasyprint.HTML(string=html).write_pdf(presentational_hints=True)  # the widths of pictures
+    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # no warnings about pictures that are not published
+    return weasyprint.HTML(string=html).write_pdf(presentational_hints=True)  # for the widths of pictures
 
 
 def write_readme(path: Path) -> None:
-    """Bring README.md up to date. InputError, and nothing is written, where a card is damaged or a number unknown."""
+    """Update README.md. Raises InputError, without writing, if a card is damaged or a name unknown."""
     results, problems = report_numbers.gather()
     results["networks"] = architecture.networks()
     text, unknown = readme_text(read_text(path), results)
     if problems or unknown:
-        raise InputError(f"{path} stays as it is: " + "; ".join(problems or unknown))
+        raise InputError(f"{path} was not changed: " + "; ".join(problems or unknown))
     write(path, text)
 
 
 def readme_text(text: str, results: dict[str, Any]) -> tuple[str, list[str]]:
-    """README.md with the tables of these results between its two markers and their numbers in front of the names in its text; and
-    a sentence for each number that is unknown."""
+    """README.md with the summary table between its two markers and the numbers before the names in its text updated,
+    and a message for each unknown name."""
     if text.count(BEGIN) != 1 or END not in text.partition(BEGIN)[2]:
-        raise InputError(f"README.md lacks the marks {BEGIN} and {END}; put them where the tables belong")
+        raise InputError(f"README.md lacks the markers {BEGIN} and {END}; insert them around the table")
     before, _, rest = text.partition(BEGIN)
     tables = report_tables.summary_table(results)
     problems: list[str] = []

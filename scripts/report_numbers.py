@@ -1,9 +1,9 @@
-"""Every number of the project: read from the cards beside weights (gan/weights/ and likewise), those of other measured runs
-(gan/results/) and pilots.json, checked, and given names by which texts use them.
+"""The numbers used in README.md and in the report: reads them from the cards of released weights (such as gan/weights/)
+and of other runs (such as gan/results/) and from pilots.json, validates them, and gives them names.
 
-In a text, `{dann/dann-mnistm-svhn.svhn test.accuracy:.1f}` stands for a number: a card (its path without `weights`, `results` and
-the ending), the names in its metrics down to the number, and Python's format where two decimals are not wanted. README.md, which
-people edit in place, holds a number and behind it the same name in a comment: `74.2<!-- {…} -->`.
+In a text, `{dann/dann-mnistm-svhn.svhn test.accuracy:.1f}` stands for a number. The name consists of a card (its path
+without `weights`, `results` and suffix) and the keys in its metrics; a Python format may follow (default: two
+decimals). In README.md, which is edited directly, each number is followed by its name in a comment: `74.2<!-- {…} -->`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ from common.weights import read_card
 ROOT = Path(__file__).parent.parent
 PROGRAMS = {"gan": "gan.train", "acgan": "acgan.train", "dann": "dann.train", "adda": "adda.train"}
 DIRECTIONS = (("mnistm", "svhn"), ("svhn", "mnistm"))
-# accuracies of the original report, in the order of DIRECTIONS; it has no self-training
+# accuracies in the original report, in the order of DIRECTIONS; it does not use self-training
 ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.27, 56.03), "target-only": (90.0, 91.0)}
-# what the networks that its author published score on digits they were not trained on: those of our two test sets
+# accuracies of the networks published by its author on our two test sets, on which they were not trained
 ORIGINAL_NETWORKS = {"dann": (42.2, 46.8), "adda": (59.1, 56.1)}
-# the best of 30 reports of the same homework, most of them picked by test accuracy; self-training: any method
+# the best of 30 reports of the same homework, most of them selected by test accuracy; for self-training, of any method
 PEERS = {"source-only": (45.4, 53.0), "dann": (55.9, 82.6), "adda": (61.3, 67.6), "adda+st": (61.3, 84.4),
          "target-only": (94.3, 98.7)}
-# hash of the training images of this repository's earlier MNIST-M: digits blended with their grey levels, unlike the published set
+# hash of the training images of an earlier MNIST-M of this repository, which blended digits with their grey levels,
+# unlike the published set
 EARLIER = "40b8b56d26f6dc58"
 
 ANY, COUNT, PERCENT, SHARE = Range(), Range(least=0), Range(least=0, most=100), Range(least=0, most=1)
-# what the tables take from a card, as forms for `problem`
+# the values that the tables use from a card, as schemas for `problem`
 RUN = {"command": str, "hardware": str, "steps": COUNT, "seconds": COUNT, "seed": COUNT, "metrics": {}, "options": {}, "data": {}}
 DIGITS = {**RUN, "options": {"preset": str, "precision": str, "method": str, "source": str, "target": str, "epochs": COUNT}}
 DISTANCES = {"FD": ANY, "KD x1000": ANY, "precision": SHARE, "recall": SHARE}
@@ -49,8 +50,8 @@ PILOT: dict[str, Any] = {"columns": [str], "rows": [[str]]}
 
 
 def gather() -> tuple[dict[str, Any], list[str]]:
-    """What report/results.json holds of runs, each with what it reached and how it came to be; and a sentence for each file that
-    is damaged. Runs whose numbers nobody would get from the published data are only named."""
+    """The content of report/results.json on runs, with their metrics and provenance, and a message for each damaged
+    file. Runs whose numbers cannot be reproduced with the published data are only listed by name."""
     problems: list[str] = []
     runs, ablation = cards(problems, "weights", "results"), cards(problems, "results/ablation")
     judge = tried(problems, read_card, ROOT / "scripts/weights/attributes.json", "scripts.attributes")
@@ -58,17 +59,17 @@ def gather() -> tuple[dict[str, Any], list[str]]:
                "runs": [*filter(holds, runs)],
                "ablation": [*filter(holds, ablation)], "judge": judge or {}, "pilots": pilots(problems),
                "to be trained again": [run["card"] for run in runs + ablation if not holds(run)]}
-    return json.loads(json.dumps(results)), problems  # as it is read back: lists for tuples
+    return json.loads(json.dumps(results)), problems  # converts tuples to lists, as when reading it back
 
 
 def cards(problems: list[str], *folders: str) -> list[dict[str, Any]]:
-    """The cards in these folders of the four packages, each with the SHA-256 of its weights where they are released."""
+    """The cards in these folders of the four packages, with the SHA-256 of released weights."""
     paths = [path for package in PROGRAMS for folder in folders for path in sorted((ROOT / package / folder).glob("*.json"))]
     return [card for path in paths if (card := tried(problems, read_run, path))]
 
 
 def tried(problems: list[str], read: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any] | None:
-    """What `read` gives. None where it cannot, with its sentence among the problems."""
+    """The result of `read`, or None if it raises InputError, whose message is appended to `problems`."""
     try:
         return read(*arguments)
     except InputError as problem:
@@ -77,7 +78,7 @@ def tried(problems: list[str], read: Callable[..., dict[str, Any]], *arguments: 
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """A card, with its path and its weights' hash in it. InputError where it lacks what the tables need, or is of another form."""
+    """A card, with its path and the hash of its weights added. Raises InputError if it does not match its schema."""
     package = path.relative_to(ROOT).parts[0]
     card = read_card(path, PROGRAMS[package])
     demand(path, card, FORMS[package])
@@ -92,7 +93,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def measurement(card: dict[str, Any], adabn: bool = False) -> str:
-    """The name in a card's metrics of the result on the target's test images."""
+    """The key in a card's metrics for the result on the test images of the target."""
     return f"{card['options']['target']} test{', AdaBN' if adabn else ''}"
 
 
@@ -102,34 +103,36 @@ def earlier(card: dict[str, Any]) -> bool:
 
 
 def outdated(name: str, value: Any) -> bool:
-    """Whether one of a card's metrics was measured on the earlier MNIST-M: those of that time do not name the images."""
+    """Whether a metric was measured on the earlier MNIST-M: at that time, metrics did not contain a hash of the
+    images."""
     return name.startswith("mnistm ") and not (isinstance(value, dict) and "images" in value)
 
 
 def holds(card: dict[str, Any]) -> bool:
-    """Whether someone with the published data gets this card's numbers: not where the result was measured on the earlier MNIST-M,
-    nor where the earlier MNIST-M trained weights that are not there to be measured."""
+    """Whether this card's numbers can be reproduced with the published data. They cannot if the result was measured on
+    the earlier MNIST-M, or if weights that were trained on it are not released."""
     tested = "target" not in card["options"] or measurement(card) in card["metrics"]
     return tested and (bool(card["weights"]) or not earlier(card))
 
 
 def pilots(problems: list[str]) -> dict[str, Any]:
-    """The tables in pilots.json: runs of which only the numbers were kept. Those of the earlier MNIST-M are left out."""
+    """The tables in pilots.json, of runs of which only the numbers were kept. Those on the earlier MNIST-M are
+    excluded."""
     path = ROOT / "scripts/pilots.json"
     found = tried(problems, read_object, path) or {}
     wrong = [name for name, pilot in found.items()
              if problem(pilot, PILOT, name) or any(len(row) != len(pilot["columns"]) for row in pilot["rows"])]
-    problems.extend(f"{path} is damaged: {name!r} is no table with columns and rows" for name in wrong)
+    problems.extend(f"{path} is damaged: {name!r} is not a table with columns and rows" for name in wrong)
     return {name: pilot for name, pilot in found.items() if name not in wrong and not pilot.get("on the earlier MNIST-M")}
 
 
 def measured(folder: Path, problems: list[str]) -> dict[str, Any]:
-    """What this report measured of the released networks, by their names."""
+    """The measurements of the released networks by this report, by name."""
     return {path.stem: figures for path in sorted(folder.glob("*.json")) if (figures := tried(problems, read_figures, path))}
 
 
 def read_figures(path: Path) -> dict[str, Any]:
-    """What `common.classify.report` found of one network, as it was written."""
+    """The output of `common.classify.report` for one network, read from a file."""
     figures = read_object(path)
     demand(path, figures, MEASURED)
     shares = figures["per_class"]
@@ -139,31 +142,32 @@ def read_figures(path: Path) -> dict[str, Any]:
 
 
 def demand(path: Path, value: Any, form: Any) -> None:
-    """InputError where what a file holds is not of this form."""
+    """Raises InputError if the content of a file does not match the schema `form`."""
     if wrong := problem(value, form):
         raise InputError(f"{path} is damaged: {wrong}")
 
 
 def problem(value: Any, form: Any, name: str = "it") -> str | None:
-    """What in a value that was read back is not of this form; None where nothing is. A form is a type, the `Range` of a number,
-    [the form of all items of a list], (the forms of each), or names (with ? where one may be missing) and their forms."""
+    """Describes the first mismatch between a value and the schema `form`, or returns None. A schema is a type, the
+    `Range` of a number, [the schema of all items of a list], (the schema of each item), or a dictionary from keys (with
+    ? if optional) to schemas."""
     if value is None:
         return f"{name} is missing"
     if isinstance(form, Range):
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
-            return f"{name} is no number that it can be"
+            return f"{name} is not a valid number"
         wrong = form.problem(value)
         return f"{name} {wrong}" if wrong else None
     kind: Any = form if isinstance(form, type) else dict if isinstance(form, dict) else list
     if not isinstance(value, kind):
-        return f"{name} is {'no text' if kind is str else 'no list' if kind is list else 'no object with names and values'}"
+        return f"{name} is not {'a string' if kind is str else 'a list' if kind is list else 'an object'}"
     if isinstance(form, tuple) and len(value) != len(form):
         return f"{name} has {len(value)} values instead of {len(form)}"
     return next((wrong for part in _parts(value, form, name) if (wrong := problem(*part))), None)
 
 
 def _parts(value: Any, form: Any, name: str) -> list[tuple[Any, Any, str]]:
-    """What lies in a value, each part with its form and its name; a part that is missing is None."""
+    """The items of a value, each with its schema and name; missing items are None."""
     if isinstance(form, dict):
         return [(value.get(key.rstrip("?")), part, key.rstrip("?")) for key, part in form.items()
                 if not key.endswith("?") or value.get(key.rstrip("?")) is not None]
@@ -174,7 +178,7 @@ def _parts(value: Any, form: Any, name: str) -> list[tuple[Any, Any, str]]:
 
 
 def names(results: Mapping[str, Any]) -> dict[str, float | str]:
-    """Every number of the results by its name in texts."""
+    """All numbers of the results, by their names in texts."""
     found: dict[str, float | str] = {}
     for run in (*results["runs"], *results["ablation"]):
         name = re.sub(r"weights/|results/|\.json$", "", run["card"])
@@ -185,7 +189,7 @@ def names(results: Mapping[str, Any]) -> dict[str, float | str]:
         for method, pair in results[whose].items():
             found |= {f"{whose}.{method}.{source}-{target}": value
                       for (source, target), value in zip(DIRECTIONS, pair, strict=True)}
-    for title, pilot in results["pilots"].items():  # a cell by its row's title and its column's number
+    for title, pilot in results["pilots"].items():  # a cell's name: title of its row, index of its column
         for row in pilot["rows"]:
             for column, cell in enumerate(row):
                 least, to, most = cell.partition(" to ")
@@ -195,7 +199,7 @@ def names(results: Mapping[str, Any]) -> dict[str, float | str]:
 
 
 def flat(name: str, value: Any) -> dict[str, float | str]:
-    """The finite numbers below a value, each by the names that lead to it."""
+    """The finite numbers in a nested value, by the path of keys to them."""
     if isinstance(value, dict | list):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         return {deep: number for key, part in pairs for deep, number in flat(f"{name}.{key}", part).items()}
@@ -208,8 +212,8 @@ MISSING = "(missing)"
 
 
 def fill(text: str, known: Mapping[str, float | str], problems: list[str]) -> str:
-    """The text with a number for each name in braces. A name that is unknown, or a format that does not fit, is among the
-    problems."""
+    """The text with each name in braces replaced by its number. Unknown names and invalid formats are appended to
+    `problems`."""
     def number(found: re.Match[str]) -> str:
         return _formatted(found[1], found[2], known, problems)
 
@@ -217,7 +221,7 @@ def fill(text: str, known: Mapping[str, float | str], problems: list[str]) -> st
 
 
 def refill(text: str, known: Mapping[str, float | str], problems: list[str]) -> str:
-    """The text with what `number<!-- {name} -->` holds in front of each comment brought up to date."""
+    """The text with the number before each comment, `number<!-- {name} -->`, updated."""
     def number(found: re.Match[str]) -> str:
         return _formatted(found[2], found[3], known, problems) + found[1]
 
@@ -227,10 +231,10 @@ def refill(text: str, known: Mapping[str, float | str], problems: list[str]) -> 
 def _formatted(name: str, form: str | None, known: Mapping[str, float | str], problems: list[str]) -> str:
     value = known.get(name)
     if value is None:
-        problems.append(f"the text names {{{name}}}, which is no number of the results")
+        problems.append(f"the text names {{{name}}}, which is not a number of the results")
         return MISSING
     try:
         return format(value, form if form is not None else ".2f" if isinstance(value, float) else "")
     except ValueError:
-        problems.append(f"the text asks for {{{name}}} as {form!r}, which is no format for it")
+        problems.append(f"the text formats {{{name}}} as {form!r}, which is not a valid format for it")
         return MISSING

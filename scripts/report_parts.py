@@ -1,4 +1,4 @@
-"""The report's parts: figures, prediction files and measurements, each made of weights and data, and of nothing else."""
+"""The parts of the report: figures, prediction files and measurements, each made only from weights and data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ METHODS = {"dann": "DANN", "adda-st": "ADDA + self-training"}
 
 @dataclass(frozen=True)
 class Part:
-    """Something in the report's folder, and what makes it. (The Snakefile names the files.)"""
+    """A part of the report, and the function that creates its files (which are listed in the Snakefile)."""
 
     name: str
     make: Callable[[], None]
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Digits:
-    """An adapted network, and where it is drawn."""
+    """An adapted network, its test data, and the folder for its figures."""
 
     kind: str
     source: str
@@ -61,16 +61,18 @@ class Digits:
         return f"{METHODS[self.kind]}, {TITLES[self.source]} → {TITLES[self.target]}"
 
     def load(self) -> tuple[Any, dict[str, Any]]:
-        """The network and its card. InputError where it is adapted to other domains than its place says."""
+        """The network and its card. Raises InputError if it was adapted between other domains than expected."""
         package = dann if self.kind == "dann" else adda
         network, card = package.predict.load_network(self.weights, self.device)
         if (card["options"]["source"], card["options"]["target"]) != (self.source, self.target):
-            raise InputError(f"{self.weights} is not of {TITLES[self.source]} → {TITLES[self.target]}; is it the right file?")
+            raise InputError(f"{self.weights} is not for {TITLES[self.source]} → {TITLES[self.target]}; is "
+                             "it the right file?")
         return network, card
 
 
 def parts(output: Path, run_folders: Path | None, data: Path, device: torch.device) -> list[Part]:
-    """Every part. `run_folders`: those of scripts/results.sh, in place of the released weights."""
+    """All parts. With `run_folders`, the folder of the runs of scripts/results.sh, these replace the released
+    weights."""
     found = face_parts(output, run_folders, device)
     for kind, released in (("dann", dann.predict.released), ("adda-st", adda.predict.released)):
         for source, target in DIRECTIONS:
@@ -80,8 +82,8 @@ def parts(output: Path, run_folders: Path | None, data: Path, device: torch.devi
 
 
 def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> list[Part]:
-    """fig1_2.jpg and fig2_2.jpg, as the graders' scripts draw them, what else is shown of both generators, and the losses of
-    both trainings."""
+    """fig1_2.jpg and fig2_2.jpg, as in the graders' scripts, the other figures of both generators, and their loss
+    curves."""
     dcgan = run_folders / "dcgan/weights.safetensors" if run_folders else gan.generate.WEIGHTS
     pairs = run_folders / "acgan/weights.safetensors" if run_folders else acgan.generate.WEIGHTS
 
@@ -105,28 +107,29 @@ def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> 
 
 
 def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
-    """The losses of a training: from its run folder, or from the card of released weights."""
+    """The loss curves of a training, from its run folder or from the card of released weights."""
     source = weights.parent / "metrics.jsonl" if of_run else weights.with_suffix(".json")
 
     def draw() -> None:
         curve = figures.curve(runs.read_records(source.parent)) if of_run else read_object(source).get("curve")
         if not curve:
-            raise InputError(f"{source} holds no curve; release the run again with scripts.evaluate_faces --save")
+            raise InputError(f"{source} has no curve; release the run again with scripts.evaluate_faces --save")
         demand(source, curve, {"step": [ANY], "D loss": [ANY], "G loss": [ANY], "class?": [ANY]})
         if len({len(curve[column]) for column in ("step", "D loss", "G loss", "class") if column in curve}) != 1:
-            raise InputError(f"{source} is damaged: the columns of its curve are not equally long")
+            raise InputError(f"{source} is damaged: the columns of its curve differ in length")
         figures.draw_losses(output / f"losses_{name}.png", curve, f"{name.upper()}: losses")
 
     return Part(f"losses-{name}", draw)
 
 
 def digit_parts(digits: Digits) -> list[Part]:
-    """For an adapted network: its predictions, confusion matrix and misread digits; and t-SNE of its test features."""
+    """The parts for an adapted network: predictions, confusion matrix and misclassified digits; and t-SNE of test
+    features."""
     return [Part(f"digits-{digits.name}", lambda: measure(digits)), Part(f"tsne-{digits.name}", lambda: embed(digits))]
 
 
 def measure(digits: Digits) -> None:
-    """Classify the target's test images; write what comes out, and draw it."""
+    """Classify the test images of the target, and write the predictions, the measurements and the figures."""
     output, title, split = digits.output, digits.title, read_split(digits.data, digits.target, "test", labelled=True)
     images, labels = split.images, split.labels
     assert labels is not None
@@ -141,7 +144,7 @@ def measure(digits: Digits) -> None:
 
 
 def embed(digits: Digits) -> None:
-    """t-SNE of 1,000 test images of each domain, by digit and by domain, and its points."""
+    """Write the t-SNE of 1,000 test images per domain, coloured by digit and by domain, and its points."""
     drawing = dann.visualize if digits.kind == "dann" else adda.visualize
     network, card = digits.load()
     visualize.draw(network, digits.weights, card, drawing.network_of, drawing.TITLES, digits.data,

@@ -1,4 +1,4 @@
-"""The tables of README.md and of the report, made of what `report_numbers.gather` finds."""
+"""The tables of README.md and of the report, made from the results of `report_numbers.gather`."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ REPORT_ROWS = (("source-only", "report", "source only"), ("dann", "report", "DAN
                ("target-only", "DANN's network", "target only, the network of DANN"))
 
 
-# what is left out, as the cards in adda/results/ablation/ are named, and how the table names it
+# names of the cards in adda/results/ablation/, and titles of their rows
 ABLATION = (("source", "source only"), ("whole", "**all stages**"), ("one-student", "the same with one student"),
             ("no-adversary", "the same without the adversary"), ("no-self-training", "the same without self-training"))
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Every table of the report by its name in scripts/report.md. `results`: what `gather` gives, and what was `measured`."""
+    """All tables of the report, by their names in scripts/report.md. `results`: those of `gather` and `measured`."""
     return {"results": results_table(results), "report's recipe": report_recipe_table(results), "runs": runs_table(results),
             "ablation runs": runs_table(results, "ablation"), "ablation": ablation_table(results),
             "deviations": deviations_table(results), "faces": faces_table(results), "classes": classes_table(results),
@@ -58,12 +58,12 @@ def runs_of(results: dict[str, Any], *packages: str, of: str = "runs") -> list[d
 
 
 def accuracy(card: dict[str, Any], adabn: bool = False) -> float:
-    """Percent of the target's test images."""
+    """Accuracy in percent on the test images of the target."""
     return card["metrics"][measurement(card, adabn)]["accuracy"]
 
 
 def cell(found: list[dict[str, Any]], kind: str) -> str:
-    """One entry of the table: a figure, and what is known of it."""
+    """One cell of the table: the accuracy, formatted by kind and method."""
     found = [card for card in found if card["metrics"].get(measurement(card, kind == "adabn"))]
     if len(found) < (2 if kind == "seeds" else 1):
         return AGAIN
@@ -76,23 +76,23 @@ def cell(found: list[dict[str, Any]], kind: str) -> str:
 
 
 def oracle(card: dict[str, Any]) -> float:
-    """The best of the accuracies that a run kept on its way: what one reaches who chooses by the target's test labels."""
+    """The best accuracy among the checkpoints of a run, selected by the test labels of the target."""
     return max([accuracy(card), *kept(card)])
 
 
 def kept(card: dict[str, Any]) -> list[float]:
-    """The accuracies of the checkpoints that a run kept on its way."""
+    """The accuracies of the intermediate checkpoints of a run."""
     found = card["metrics"][measurement(card)].get("after steps", {})
     return [value for value in found.values() if isinstance(value, int | float)]
 
 
 def dagger(card: dict[str, Any]) -> str:
-    """The mark of weights that the earlier MNIST-M trained."""
+    """The mark of weights trained on the earlier MNIST-M."""
     return " †" if earlier(card) else ""
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Accuracies of every method in both directions, beside the original report's and the best peer's, in the same order."""
+    """Accuracies of all methods in both directions, with those of the original report and of the best peers."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | SVHN → MNIST-M (10,000) | the original "
              "report's | best of 30 reports |", "|---|---|---|---|---|"]
@@ -106,7 +106,8 @@ def results_table(results: dict[str, Any]) -> str:
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """The README's: a row for each method, released weights and the mean over the seeds; and the original's own networks."""
+    """The table of README.md: per method, the released weights and the mean over seeds; and the networks of the
+    original."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test digits, % | MNIST-M → SVHN | SVHN → MNIST-M |", "|---|---|---|"]
     for method, title in SUMMARY:
@@ -123,7 +124,8 @@ def summary_table(results: dict[str, Any]) -> str:
 
 
 def report_recipe_table(results: dict[str, Any]) -> str:
-    """The original's recipe, trained here: the last step's accuracy, the oracle's in a column of its own, and the original's."""
+    """The recipe of the original report, trained here: accuracy after the last step, oracle accuracy (in its own
+    column), and the accuracy in the original report."""
     every = runs_of(results, "dann", "adda")
     lines = ["| the original's recipe | MNIST-M → SVHN: last step | oracle | the original's | SVHN → MNIST-M: last step | oracle | "
              "the original's |", "|---|---|---|---|---|---|---|"]
@@ -136,7 +138,7 @@ def report_recipe_table(results: dict[str, Any]) -> str:
 
 
 def last_and_oracle(found: list[dict[str, Any]]) -> tuple[str, str]:
-    """Two entries of the table: means over the seeds, where there are more than one."""
+    """Two cells of the table: accuracy after the last step and of the oracle; means, if there are several seeds."""
     found = [card for card in found if card["metrics"].get(measurement(card))]
     if not found:
         return AGAIN, AGAIN
@@ -154,16 +156,18 @@ def by_direction(every: list[dict[str, Any]], method: str, kind: str) -> list[li
 
 
 def kind_of(card: dict[str, Any]) -> str:
-    """default, report, or joint: the report's recipe with both domains in one batch of the discriminator."""
+    """default, report, joint (the report's recipe with both domains in one batch of the discriminator) or DANN's
+    network."""
     if card["options"]["preset"] != "report":
         return "default"
     if card["options"]["method"] == "target-only" and card["program"] == "dann.train":
-        return "DANN's network"  # the original's row is of the other one
+        return "DANN's network"  # target only in the original report uses the network of ADDA
     return "joint" if card["options"].get("joint") else "report"
 
 
 def runs_table(results: dict[str, Any], of: str = "runs") -> str:
-    """Every run between the domains with its command, seed, steps, time, hardware and the first digits of its weights' SHA-256."""
+    """All domain adaptation runs: command, accuracy, steps, time, hardware, and the first digits of the weights'
+    SHA-256."""
     found = runs_of(results, "dann", "adda", of=of)
     if not found:
         return f"({AGAIN.capitalize()}.)"
@@ -175,17 +179,17 @@ def runs_table(results: dict[str, Any], of: str = "runs") -> str:
 
 
 def hash_of(card: dict[str, Any]) -> str:
-    """The first digits of the weights' SHA-256; a dash where only the card was kept."""
+    """The first digits of the weights' SHA-256, or a dash if only the card was kept."""
     return f"`{card['weights'][:8]}`" if card["weights"] else "–"
 
 
 def effort(card: dict[str, Any]) -> str:
-    """What a run took."""
+    """Steps, minutes and hardware of a run."""
     return f"{card['steps']}, {card['seconds'] / 60:.0f}; {card['hardware']}"
 
 
 def faces_table(results: dict[str, Any]) -> str:
-    """Every measured generator, and under them what real faces reach in the same protocol."""
+    """All evaluated generators, and the floor: real faces in the same protocol."""
     lines = ["| | FD(attributes) | KD x1000 | precision | recall | HOG detector, % | pairs flipped, % | edit ratio | "
              "steps, minutes | weights |",
              "|---|---|---|---|---|---|---|---|---|---|"]
@@ -204,7 +208,7 @@ def faces_table(results: dict[str, Any]) -> str:
 
 
 def ablation_table(results: dict[str, Any]) -> str:
-    """What is lost with each part of ADDA and self-training, in both directions, on a short schedule."""
+    """Ablation of ADDA and self-training, in both directions, on a short schedule."""
     found = {Path(card["card"]).stem: card for card in results["ablation"]}
     if not runs_of(results, "adda", of="ablation"):
         return f"({AGAIN.capitalize()}.)"
@@ -246,7 +250,7 @@ def criterion(cards: list[dict[str, Any]], name: str) -> list[float]:
 
 
 def deviations_table(results: dict[str, Any]) -> str:
-    """DCGANs that differ in how large their first weights are."""
+    """DCGANs with different standard deviations of the initial weights."""
     lines = ["| first weights' standard deviation | command | FD(attributes) | recall | HOG detector, % | steps, minutes |",
              "|---|---|---|---|---|---|"]
     found = [card for card in runs_of(results, "gan", of="ablation") if card["options"].get("deviation") is not None]
@@ -258,13 +262,13 @@ def deviations_table(results: dict[str, Any]) -> str:
 
 
 def pilots_table(pilot: dict[str, Any]) -> str:
-    """Runs of which only the numbers were kept."""
+    """A table of runs of which only the numbers were kept."""
     rows = [pilot["columns"], ["---"] * len(pilot["columns"]), *pilot["rows"]]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def share(percent: float | None) -> str:
-    """A percentage, or a dash where it was not measured (dlib was not installed)."""
+    """A percentage, or a dash if it was not measured (because dlib was not installed)."""
     return "–" if percent is None else f"{percent:.1f}"
 
 
@@ -273,7 +277,7 @@ def distances_cells(distances: dict[str, float]) -> str:
 
 
 def per_class_table(results: dict[str, Any]) -> str:
-    """Accuracy of each digit, a row for each released network."""
+    """Accuracy per digit, one row per released network."""
     lines = ["| % of a digit's images | all | " + " | ".join(map(str, range(10))) + " |", "|---" * 12 + "|"]
     for figures in results["measured"].values():
         shares = ["–" if share is None else f"{share:.1f}" for share in figures["per_class"]]
@@ -282,7 +286,7 @@ def per_class_table(results: dict[str, Any]) -> str:
 
 
 def classes_table(results: dict[str, Any]) -> str:
-    """What the class loss makes of each class, for every ACGAN that was measured so."""
+    """Metrics per class, for each ACGAN for which they were measured."""
     lines = ["| | FD(attributes) to test faces of the class | recall | faces the judge is undecided about, % | real ones, % |",
              "|---|---|---|---|---|"]
     for run in runs_of(results, "acgan"):

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Every number of the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS] [snakemake's arguments]
-# Trains and measures what has no card yet (most of a day on two cores), draws what is older than its weights, and brings
-# the report and README.md up to date; continues where it was stopped. --dry-run lists what would be made. Trainings take one core
-# each, as many at once as there are cores (--cores 8) and GPUs; --profile scripts/profiles/slurm hands them to Slurm.
+# Reproduces all numbers in the README's tables: bash scripts/results.sh [HW3_DATA] [RUNS] [snakemake's arguments]
+# Trains and evaluates all runs without a card (most of a day on two cores), draws figures that are older than their weights,
+# and updates the report and README.md. An interrupted sweep is continued. --dry-run lists the jobs. Each training uses one
+# core; the number of parallel trainings is that of cores (--cores 8) and GPUs. --profile scripts/profiles/slurm submits
+# them to Slurm.
 set -eu
 root=$(readlink -f -- "$0")
 root=${root%/scripts/*}
@@ -10,8 +11,8 @@ root=${root%/scripts/*}
 data=$root/hw3_data runs=$root/runs/results
 case "${1--}" in -*) ;; *) data=${1:-$data} && shift ;; esac
 case "${1--}" in -*) ;; *) runs=${1:-$runs} && shift ;; esac
-[ -d "$data" ] || fail "$data does not exist; make it with: python -m scripts.prepare_data --from ORIGINALS --to $data"
-mkdir -p -- "$runs" 2> /dev/null || fail "the folder $runs cannot be made; name another"
+[ -d "$data" ] || fail "$data does not exist; create it with: python -m scripts.prepare_data --from ORIGINALS --to $data"
+mkdir -p -- "$runs" 2> /dev/null || fail "the folder $runs cannot be created; choose another"
 data=$(CDPATH='' cd -- "$data" && pwd)
 runs=$(CDPATH='' cd -- "$runs" && pwd)
 chosen=$base
@@ -24,7 +25,7 @@ CDPATH='' cd -- "$root"
 more='' gpus=''
 case " $* " in
     *" -n"* | *" --dry-run "* | *" --dryrun "*) more="--quiet host progress reason" ;;
-    *) # Snakemake's own lock outlives a sweep that is killed
+    *) # Snakemake's own lock would remain after a sweep is killed
         mkdir -p .snakemake
         only_one .snakemake ;;
 esac
@@ -32,9 +33,9 @@ case " $* " in
     *" --profile"* | *" --executor"* | *" -e "* | *" --res"*) ;;
     *) gpus=${CUDA_VISIBLE_DEVICES-$(nvidia-smi --query-gpu=index --format=csv,noheader 2> /dev/null || true)} ;;
 esac
-HW3_GPUS=$(echo "$gpus" | tr ',\n' '  ')  # the Snakefile gives one to each run
+HW3_GPUS=$(echo "$gpus" | tr ',\n' '  ')  # the Snakefile assigns one to each run
 export HW3_GPUS
 gpus=$(echo "$HW3_GPUS" | wc -w)
 [ "$gpus" -eq 0 ] || more="$more --resources gpu=$((gpus))"
 "$python" -I -m snakemake --snakefile scripts/Snakefile --config data="$data" runs="$runs" $more --nolock "$@" ||
-    fail "not everything was made; start again to go on where it stopped (what went wrong, if anything, is said above)"
+    fail "the sweep is incomplete; start it again to continue (see above for errors, if any)"

@@ -1,4 +1,5 @@
-"""Writing one split of the course's layout: a folder of numbered PNGs, a CSV, and a note of what they are made from."""
+"""Writing a split of the course's layout: a folder of numbered PNGs, a CSV, and a note that identifies the source
+data."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from common.cores import cores
 
 @dataclass(frozen=True)
 class Split:
-    """What one split is made of: image(index) for `count` images, the CSV's columns beside the name and its rows, a mark of the
-    originals that it is made from, how digits are blended (MNIST-M alone), and a line for the user."""
+    """The content of a split: `count` images, image(index); the columns of the CSV after the name, and its rows;
+    `mark`, a hash of the source data; a summary for the user; and how digits are blended (MNIST-M only)."""
 
     count: int
     image: Callable[[int], Image.Image]
@@ -36,11 +37,11 @@ class Split:
 
 @contextlib.contextmanager
 def building(to: Path) -> Iterator[None]:
-    """The folder to build, made if need be and held for this process alone. It goes again if nothing is put into it."""
+    """Create the folder if necessary, and lock it for this process. If a new folder stays empty, it is removed."""
     new = not to.exists()
     files.make_folder(to)
     try:
-        with files.only_one(to, "another prepare_data builds it"):
+        with files.only_one(to, "another prepare_data is writing to it"):
             yield
     finally:
         if new:
@@ -49,21 +50,22 @@ def building(to: Path) -> Iterator[None]:
 
 
 def write_split(home: Path, split: str, made: Split) -> None:
-    """home/split/00000.png … and home/split.csv. A note says what the images are made from: a folder that was made from something
-    else is not mixed with, and not overwritten."""
+    """Write home/split/00000.png … and home/split.csv. A note identifies the source data, so that images from different
+    sources are not mixed or overwritten. Existing images from the same source are kept."""
     images, note = home / split, home / f".{split}.json"
     files.make_folder(images)
     _claim(home, images, note, made)
     files.tidy_folder(images)
     names = [f"{index:05}.png" for index in range(made.count)]
     with os.scandir(images) as entries:
-        present = {entry.name for entry in entries if entry.is_file() and entry.stat().st_size}  # empty: after a power failure
+        # after a power failure, a file may be empty
+        present = {entry.name for entry in entries if entry.is_file() and entry.stat().st_size}
     todo = [index for index, name in enumerate(names) if name not in present]
 
     def draw(index: int) -> None:
         buffer = io.BytesIO()
         made.image(index).save(buffer, "PNG", compress_level=1)
-        files.write(images / names[index], buffer.getvalue(), tidy=False)  # what has the right name is whole
+        files.write(images / names[index], buffer.getvalue(), tidy=False)  # atomic: a file of this name is complete
 
     pool = ThreadPoolExecutor(cores())
     try:
@@ -78,11 +80,11 @@ def write_split(home: Path, split: str, made: Split) -> None:
 
 
 def _claim(home: Path, images: Path, note: Path, made: Split) -> None:
-    """Write the note, unless it is there. InputError where the images are made from something else."""
+    """Write the note, unless it exists. Raises InputError if the images were made from other data."""
     remedy = f"remove {home} or choose another --to"
     if not os.path.lexists(note):
         if any(not name.startswith(".") for name in os.listdir(images)):
-            raise InputError(f"{images} holds files already, and no note of what they were made from; {remedy}")
+            raise InputError(f"{images} already contains files, but no note that identifies their source; {remedy}")
         files.write(note, json.dumps({"made_from": made.mark} | ({"blend": made.blend} if made.blend else {})) + "\n")
         return
     try:
@@ -90,14 +92,14 @@ def _claim(home: Path, images: Path, note: Path, made: Split) -> None:
     except InputError as problem:
         raise InputError(f"{problem}; {remedy}") from None
     if not isinstance(before.get("made_from"), str):
-        raise InputError(f"{note} is damaged (it does not say what the images are made from); {remedy}")
+        raise InputError(f"{note} is damaged (it does not identify the source of the images); {remedy}")
     if before.get("blend") != made.blend:
-        raise InputError(f"{images} holds digits that an older version blended in their grey levels, while the published MNIST-M "
-                         f"binarises them first: results on the two differ; {remedy}")
+        raise InputError(f"{images} contains digits that an older version blended with their grey levels, "
+                         f"while the published MNIST-M binarises them first: results on the two differ; {remedy}")
     if before["made_from"] != made.mark:
-        raise InputError(f"{images} holds images made from other originals or with another seed; {remedy}")
+        raise InputError(f"{images} contains images made from other originals or with another seed; {remedy}")
 
 
 def progress(steps: Iterable[None], total: int, name: str) -> Iterable[None]:
-    """A bar on a terminal, silence elsewhere and where nothing is left to do."""
+    """A progress bar, shown only on a terminal and if there is anything to do."""
     return tqdm(steps, total=total, desc=name, unit="image", disable=None if total else True, leave=False)

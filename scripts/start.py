@@ -1,12 +1,12 @@
 """Start a program of this repository from any folder: `python3 -I -S scripts/start.py MODULE[,MODULE] ARGUMENTS`.
 
-`python -m` searches the caller's folder first, where a dann.py or a random.py may lie. Here the repository comes first, then the
-standard library, then installed packages, last the folders of PYTHONPATH; the caller's own folder is not searched. -I keeps
-Python itself from searching it and from heeding other environment variables. -S puts off the search for packages to `set_path`,
-so that Ctrl-C ends the process without a traceback from the first milliseconds on.
+`python -m` searches the working directory first, which may contain a dann.py or a random.py. Here the search order is
+the repository, the standard library, installed packages, and the folders in PYTHONPATH; the working directory is not
+searched. -I keeps Python itself from searching it and from using environment variables. -S defers the search for
+packages to `set_path`, so that Ctrl-C ends the process without a traceback as early as possible.
 """
 
-import _signal  # type: ignore[import-not-found]  # what the signal module is made of; that one takes a while to import
+import _signal  # type: ignore[import-not-found]  # the C part of the signal module, which is slower to import
 import sys
 
 if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
@@ -14,7 +14,7 @@ if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) != _signal.SIG_I
 
 
 def set_path() -> None:
-    """Fill sys.path."""
+    """Set up sys.path."""
     import os
     import site
 
@@ -23,7 +23,7 @@ def set_path() -> None:
     packages = [folder for folder in sys.path if folder not in standard]
     sys.path[:] = [os.path.dirname(os.path.dirname(os.path.realpath(__file__))), *standard]
     user = site.getusersitepackages()
-    # what `pip install --user` installed: -I leaves it out; it comes before other packages, and a .venv does not see it
+    # packages installed with `pip install --user`, which -I disables: before other packages, but not in a .venv
     if sys.prefix == sys.base_prefix and not os.environ.get("PYTHONNOUSERSITE") and os.path.isdir(user):
         site.addsitedir(user)
     sys.path += packages
@@ -33,7 +33,7 @@ def set_path() -> None:
 
 
 def is_callers(folder: str) -> bool:
-    """Whether it is the folder that the program is called from."""
+    """Whether a folder is the working directory."""
     import os
 
     try:
@@ -43,7 +43,7 @@ def is_callers(folder: str) -> bool:
 
 
 def main() -> None:
-    """Run the modules' main, one after the other, with the same arguments."""
+    """Run main() of the modules, one after the other, with the same arguments."""
     if sys.version_info < (3, 10):  # noqa: UP036
         print(f"error: {sys.executable} is Python {sys.version.split()[0]}; this needs 3.10 or newer", file=sys.stderr)
         sys.exit(2)
@@ -54,16 +54,16 @@ def main() -> None:
     from common.cli import fail, run_main
 
     if not sys.argv[1:]:
-        fail("name a module, as in scripts/start.py dann.predict")
+        fail("a module is required, as in scripts/start.py dann.predict")
     modules, sys.argv = sys.argv[1].split(","), sys.argv[1:]
     try:
-        os.getcwd()  # MKL cannot be loaded without
+        os.getcwd()  # MKL cannot be loaded if this fails
     except OSError:
-        fail("the folder that this is called from is gone; change to another one")
+        fail("the working directory does not exist any more; change to another one")
     try:
         programs = [import_module(module).main for module in modules]
     except ModuleNotFoundError as problem:
-        fail(f"{problem} (by {sys.executable}); install what requirements.txt names: bash scripts/quickstart.sh does")
+        fail(f"{problem} (in {sys.executable}); install requirements.txt, for example with bash scripts/quickstart.sh")
     except ImportError as problem:
         fail(f"{problem} (in {sys.executable})")
     for program in programs:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lint, types, tests and notebooks: bash scripts/test.sh [pytest's arguments]. Installs what it lacks into .venv.
+# Lint, types, tests and notebooks: bash scripts/test.sh [pytest's arguments]. Installs the requirements into .venv if necessary.
 set -eu
 root=$(readlink -f -- "$0")
 root=${root%/scripts/*}

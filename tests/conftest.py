@@ -1,4 +1,4 @@
-"""What the tests of trainings share: made-up digits of both domains, and the programs themselves."""
+"""Fixtures and helpers shared by the tests: synthetic digits of both domains, and functions that run the programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
-    """A small hw3_data; svhn's train split holds 90 images, the others 120 or 90."""
+    """A small hw3_data. The training split of svhn has 90 images, the other splits 120 or 90."""
     folder = tmp_path_factory.mktemp("data")
     for domain, count in (("mnistm", 120), ("svhn", 90)):
         for split in ("train", "test"):
@@ -33,7 +33,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def one_thread():
-    """Sums in a fixed order, and no wait for busy cores."""
+    """One thread, for a deterministic order of summation, and so that busy cores do not slow the tests down."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -42,16 +42,16 @@ def one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Decoded images are kept in a folder of the tests, not in the user's."""
+    """Cache decoded images in a temporary folder, not in that of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HW3_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in background processes
         yield
 
 
 def call(module, *arguments, code=0):
-    """A program's main, as a user calls it but in this process. Returns what it printed and its exit code."""
+    """Call a program's main in this process, with a command line. Returns its output and exit code."""
     program, out, err = importlib.import_module(module), io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     status = 0
@@ -69,7 +69,7 @@ def call(module, *arguments, code=0):
 
 
 def process(module, *arguments, code=0, **settings):
-    """A program as a user starts it, in a process of its own."""
+    """Run a program in a separate process."""
     result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False,
                             **settings)
     assert result.returncode == code, result.stderr
@@ -77,18 +77,18 @@ def process(module, *arguments, code=0, **settings):
 
 
 def same(a, b):
-    """Whether two networks are equal bit for bit, buffers included."""
+    """Whether two networks are bitwise equal, including buffers."""
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def records(folder):
-    """metrics.jsonl by step, without the times."""
+    """The records of metrics.jsonl by step, without times."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return {r.pop("step"): {name: value for name, value in r.items() if name != "seconds"} for r in map(json.loads, lines)}
 
 
 def open_run(folder, steps, stop_after=None):
-    """A new run that reports every second step and saves every fourth; at step `stop_after` it sends its own process Ctrl-C."""
+    """A new run that logs every second step and saves every fourth. At step `stop_after`, it raises SIGINT."""
     folder.mkdir(exist_ok=True)
     run = runs.Run(folder, steps, log_every=2, save_every=4)
     log = run.log
@@ -96,7 +96,7 @@ def open_run(folder, steps, stop_after=None):
     def log_and_stop(step, *rest):
         log(step, *rest)
         if step == stop_after:
-            signal.raise_signal(signal.SIGINT)  # on this thread, before it goes on
+            signal.raise_signal(signal.SIGINT)  # in this thread, so that it takes effect at once
 
     run.log = log_and_stop
     return run
@@ -109,7 +109,7 @@ def resume(folder, steps):
 
 
 def copy_without_labels(root, to, domain="svhn", wrong=False):
-    """The data again; the domain's training labels are gone, or all 3."""
+    """A copy of the data, in which the training labels of a domain are removed or, with `wrong`, all 3."""
     import shutil
 
     shutil.copytree(root, to)
@@ -122,7 +122,8 @@ def copy_without_labels(root, to, domain="svhn", wrong=False):
 
 
 def shifted(seed, count, target):
-    """Ten smooth patterns in noise; the target shows them with nearly exchanged colours, moved by four pixels."""
+    """Ten smooth patterns with noise. In the target domain, channels are nearly swapped, and images are shifted by four
+    pixels."""
     patterns = F.interpolate(torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0)), (28, 28), mode="bicubic")
     labels = torch.arange(count) % 10
     images = patterns[labels] + 0.5 * torch.randn(count, 3, 28, 28, generator=torch.Generator().manual_seed(seed))

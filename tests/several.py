@@ -1,5 +1,5 @@
-"""The trainings of test_torchrun.py: one process makes them there, and two, started by torchrun, make them here.
-Arguments: the data, and the folder to train in."""
+"""The trainings of test_torchrun.py, which runs them in one process, and this file with torchrun in two processes.
+Arguments: the data, and the output folder."""
 
 import importlib
 import sys
@@ -18,7 +18,7 @@ FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2",
 PENALISED = ["--network", "default", "--gamma", "0.1", "--penalty-every", "1"]
 DIGITS = ["--batch", "16", "--width", "4", "--held-out", "20"]
 STAGES = ["--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]
-# without the losses that are no mean over the batch: --balance, and --threshold, which counts in a mean
+# without losses that are not means over the batch: --balance, and --threshold, which depends on the mean confidence
 STEPS = {
     "gan": ["gan.train", *FACES, "--loss", "relativistic"],
     "gan-penalised": ["gan.train", *FACES, "--loss", "relativistic", *PENALISED],
@@ -27,7 +27,7 @@ STEPS = {
     "dann": ["dann.train", *DIGITS, "--steps", "4", "--balance", "0", "--lr", "10"],
     "adda": ["adda.train", *DIGITS, *STAGES, "--source-batch", "8", "--balance", "0", "--threshold", "0",
              "--lr", "10", "--encoder-lr", "0.1", "--discriminator-lr", "0.1"]}
-# the programs as they are, which two processes end with the same weights
+# programs with default options, after which both processes have the same weights
 PROGRAMS = {
     "gan-whole": ["gan.train", *FACES], "acgan-whole": ["acgan.train", *FACES],
     "dann-whole": ["dann.train", *DIGITS, "--steps", "3", "--network", "report"],
@@ -35,14 +35,14 @@ PROGRAMS = {
 
 
 def means_over_the_batch(patch):
-    """Statistics of BatchNorm that are given, and gradient descent, so that a step says what the gradient was."""
+    """Use fixed BatchNorm statistics, and plain gradient descent, so that weights reveal the gradients."""
     patch.setattr(_BatchNorm, "forward", lambda layer, x: F.batch_norm(
         x, layer.running_mean, layer.running_var, layer.weight, layer.bias, False, 0.0, layer.eps))
     patch.setattr(torch.optim, "Adam", lambda parameters, lr, *_, **__: torch.optim.SGD(parameters, lr))
 
 
 def quick(patch):
-    """The end without figures, and with statistics of fewer noise vectors."""
+    """Skip the figures, and estimate the final statistics with fewer noise vectors."""
     for package in ("gan", "acgan"):
         program = importlib.import_module(f"{package}.train")
         whole = program.final_network
@@ -51,7 +51,7 @@ def quick(patch):
 
 
 def train(name, arguments, data, folder, run="--run"):
-    """A program with its command line. What it would release goes to FOLDER/NAME.RANK.pt too."""
+    """Run a program with a command line. The network to release is also saved to FOLDER/NAME.RANK.pt."""
     def keep(path, network, card, save=training.save_weights):
         save(path, network, card)
         torch.save(network.state_dict(), folder / f"{name}.{processes.RANK}.pt")
@@ -64,7 +64,7 @@ def train(name, arguments, data, folder, run="--run"):
 
 
 def stop_after_two(patch):
-    """As if someone had pressed Ctrl-C in the second step."""
+    """Simulate Ctrl-C in the second step."""
     whole = Run.save
 
     def save(run, state):
@@ -75,7 +75,7 @@ def stop_after_two(patch):
 
 
 def main(data, folder):
-    """All of them, the one that was stopped, and one that goes on for hours."""
+    """Run all trainings, resume the interrupted one, and start one that would take hours."""
     with pytest.MonkeyPatch.context() as patch:
         quick(patch)
         for name, arguments in PROGRAMS.items():

@@ -1,4 +1,4 @@
-"""ADDA's mathematics and networks: traps 1, 4, 5 and 7 of the field."""
+"""The losses and networks of ADDA."""
 
 import math
 
@@ -15,7 +15,7 @@ SAYS_SOURCE, SAYS_TARGET = torch.tensor([[20.0, 0.0]]), torch.tensor([[0.0, 20.0
 
 
 def test_encoders_labels_are_the_discriminators_inverted():
-    """What the discriminator wants of a target image is what costs the encoder, and the reverse."""
+    """The labels of the encoder's adversarial loss are those of the discriminator's, inverted."""
     assert domain_loss(SAYS_SOURCE, SAYS_TARGET) < 1e-3 < 10 < losses.encoder_loss(SAYS_TARGET)
     assert losses.encoder_loss(SAYS_SOURCE) < 1e-3 < 9 < domain_loss(SAYS_TARGET, SAYS_SOURCE)
     logits = torch.zeros(3, 2, requires_grad=True)
@@ -30,12 +30,12 @@ def test_discriminator_loss_weighs_the_domains_alike_and_is_ln2_at_chance():
     assert one == pytest.approx(float(many))
 
 
-def test_domain_accuracy_knows_its_labels():
+def test_domain_accuracy_uses_the_right_labels():
     assert domain_accuracy(SAYS_SOURCE, SAYS_TARGET.repeat(4, 1)) == 1
     assert domain_accuracy(SAYS_TARGET, SAYS_SOURCE) == 0
 
 
-def test_sure_images_are_those_above_a_share_of_the_sources_confidence():
+def test_confidence_mask_is_relative_to_the_confidence_on_the_source():
     teacher = torch.log(torch.tensor([[0.55, 0.45], [0.70, 0.30], [0.95, 0.05]]))
     source = torch.log(torch.tensor([[0.8, 0.2], [0.2, 0.8]]))  # mean confidence 0.8
     assert losses.confidence_mask(teacher, source, 0.75).tolist() == [False, True, True]
@@ -43,7 +43,7 @@ def test_sure_images_are_those_above_a_share_of_the_sources_confidence():
     assert losses.confidence_mask(teacher, source - 5, 0.9).tolist() == [False, False, True]  # logits, not probabilities
 
 
-def test_self_training_learns_the_teachers_classes_of_sure_images_alone():
+def test_self_training_uses_only_confident_predictions_of_the_teacher():
     teacher = 20.0 * torch.eye(10)[:4]
     student = torch.zeros(4, 10, requires_grad=True)
     sure = torch.tensor([True, False, True, False])
@@ -55,7 +55,7 @@ def test_self_training_learns_the_teachers_classes_of_sure_images_alone():
     assert losses.self_training_loss(20.0 * torch.eye(10)[:4], teacher, sure) < 1e-3
 
 
-def test_criteria_tell_sure_diverse_and_collapsed_predictions_apart():
+def test_criteria_distinguish_confident_diverse_and_collapsed_predictions():
     good = criteria(20.0 * torch.eye(10).repeat(5, 1), 0.9)
     assert good["confident"] == 1 and good["class entropy"] == pytest.approx(math.log(10), abs=1e-3)
     assert good["nuclear norm"] == pytest.approx(1, abs=1e-3)
@@ -102,7 +102,7 @@ def test_heads_return_logits(name):
 
 @pytest.mark.parametrize("name", ["report", "default"])
 def test_one_rule_scales_every_image_to_one_number_of_channels(name):
-    """Which domain an image comes from, and which images share its batch, cannot change its scaling."""
+    """The normalisation of an image depends neither on its domain nor on the other images of the batch."""
     scale = build(name)[0].scale
     images = torch.rand(6, 3, 28, 28)
     torch.testing.assert_close(scale(images)[2:3], scale(images[2:3]))

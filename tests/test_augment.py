@@ -1,4 +1,4 @@
-"""Augmentation: shapes, range of application, reproducibility; digits are never mirrored."""
+"""Augmentation: shapes, ranges and reproducibility; digits are never mirrored."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ def generator(seed=0):
 
 
 def strong(images, generator):
-    """Everything that the chain can do."""
+    """The pipeline with all transformations enabled."""
     return augment.strong(images, generator, zoom=(0.8, 1.2), neighbour_share=0.5, stroke_share=0.5, texture_share=0.5,
                           invert=True)
 
@@ -46,7 +46,7 @@ def test_stretch_makes_narrower_and_higher():
 
 
 def test_no_mirror_image():
-    """A digit that is heavier on the left stays so on average under everything that moves pixels."""
+    """A digit with more ink on the left keeps it there, on average, under all geometric transformations."""
     images = torch.zeros(400, 3, 28, 28)
     images[:, :, 6:22, 6:12] = 1
     moved = augment.affine(images, 15, (0.8, 1.2), 0.2, 3, generator())
@@ -63,7 +63,7 @@ def test_neighbours_come_from_other_images_and_leave_the_middle():
 
 
 def test_inversion_keeps_the_digit():
-    """Recolouring maps a two-valued image to a two-valued image: strokes stay strokes."""
+    """Recolouring maps images with two values to images with two values, so that the strokes are preserved."""
     images = torch.zeros(64, 3, 8, 8)
     images[:, :, :, 4:] = 1
     out = augment.recolour(images, True, generator())
@@ -75,7 +75,7 @@ def test_without_inversion_dark_stays_dark():
     images = torch.zeros(2000, 3, 4, 4)
     images[:, :, :, 2:] = 1
     out = augment.recolour(images, False, generator())
-    assert (out[..., 0] < out[..., 3]).float().mean() > 0.995  # a total near zero leaves a channel flat, at the worst
+    assert (out[..., 0] < out[..., 3]).float().mean() > 0.995  # with a total near zero, a channel may become constant
     assert not torch.equal(out, images)
 
 
@@ -93,7 +93,7 @@ def test_cutout_hides_one_square():
 
 
 def test_texture_changes_sign_under_the_stroke():
-    """|image - texture|: where the texture is bright the stroke comes out dark, and the other way round."""
+    """|image - texture|: the stroke becomes dark where the texture is bright, and vice versa."""
     images = torch.zeros(200, 3, 28, 28)
     images[:, :, 4:24, 12:16] = 1
     out = augment.texture(images, 1.0, generator())

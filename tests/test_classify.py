@@ -1,4 +1,4 @@
-"""Accuracy, confusion matrix, prediction files: traps 12 and 13 of the field."""
+"""Accuracy, confusion matrix and prediction files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scripts import score
 
 
 class Brightness(nn.Module):
-    """Class = value of the image's first pixel."""
+    """Predicts the value of the first pixel of an image as its class."""
 
     def __init__(self):
         super().__init__()
@@ -43,7 +43,7 @@ def test_accuracy_divides_by_all_images_whatever_the_batch(count):
     assert figures["accuracy"] == pytest.approx(100 * (count - 1) / count)
 
 
-def test_prediction_refuses_training_mode_and_leaves_statistics_alone():
+def test_prediction_refuses_training_mode_and_keeps_statistics():
     network, images = Brightness(), torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
     with pytest.raises(AssertionError):
         predict_classes(network, images)
@@ -55,7 +55,7 @@ def test_prediction_refuses_training_mode_and_leaves_statistics_alone():
 @pytest.mark.parametrize("build", [dann.models.build, lambda kind: adda.models.build(kind)[0]])
 @pytest.mark.parametrize("kind", ["default", "report"])
 def test_a_network_without_batchnorm_is_the_same_function(build, kind):
-    """Each BatchNorm behind a convolution is gone, and the network that was given is as it was."""
+    """Each BatchNorm after a convolution is folded into it, without changing the original network."""
     torch.manual_seed(0)
     network, images = build(kind).eval(), torch.rand(4, 3, 28, 28)
     for layer in network.modules():
@@ -105,11 +105,11 @@ def test_names_in_any_bytes_come_back_from_the_prediction_file(tmp_path):
     assert b"\xff\xe9.png," in raw and b'\n"a,b.png",' in raw and b"\r\n" not in raw.replace(b"both\r\n", b"")
 
 
-# the program that predicts
+# the prediction program
 
 @pytest.fixture
 def predicted(tmp_path, monkeypatch):
-    """Run the program on tmp_path/images with a network that tells the brightness of the first pixel; returns the CSV's rows."""
+    """Run the program on tmp_path/images with a network that predicts the first pixel. Returns the rows of the CSV."""
     images, out, weights = tmp_path / "images", tmp_path / "out.csv", tmp_path / "w.safetensors"
     images.mkdir()
     weights.write_bytes(b"weights")
@@ -162,7 +162,7 @@ def test_an_input_is_never_overwritten(predicted, tmp_path, monkeypatch):
 
 
 def test_places_that_cannot_be_written_are_refused_before_any_work(predicted, tmp_path):
-    (tmp_path / "images").rmdir()  # which would be missed later
+    (tmp_path / "images").rmdir()  # its absence would be noticed only later
     for to in (tmp_path, tmp_path / "nowhere/out.csv", tmp_path / "w.json/out.csv"):
         with pytest.raises(InputError, match=to.parent.name):
             predicted(to=to)
@@ -175,7 +175,7 @@ TRUTH = "image_name,label\na.png,1\nb.png,2\nc.png,3\n"
 
 @pytest.fixture
 def scored(tmp_path, monkeypatch, capsys):
-    """Score a prediction against a truth: what is printed, or the sentence of the error."""
+    """Score a prediction. Returns the output, or the error message."""
     def run(text, truth=TRUTH):
         for name, content in (("pred.csv", text), ("truth.csv", truth)):
             (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -188,7 +188,7 @@ def scored(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_score_counts_whatever_the_order(scored):
+def test_score_is_independent_of_the_order(scored):
     assert scored("image_name,label\r\nc.png,3.0\r\na.png, 1\r\nb.png,9\r\n") == "Accuracy: 2/3 (66.67%)\n"
     assert scored("\ufeffimage_name,label,\n\nc.png,3,\na.png,1,\nb.png,9,\n,,\n") == "Accuracy: 2/3 (66.67%)\n"
     assert scored('image_name,label\n"a,b.png",4\n', 'image_name,label\n"a,b.png",4\n') == "Accuracy: 1/1 (100.00%)\n"
@@ -197,7 +197,7 @@ def test_score_counts_whatever_the_order(scored):
 @pytest.mark.parametrize(("text", "names"), [
     ("image_name,label\na.png,1\n", ["missing", "b.png", "c.png"]),
     (TRUTH + "d.png,4\n", ["extra", "d.png"]),
-    (TRUTH + "a.png,1\n", ["double", "a.png"]),
+    (TRUTH + "a.png,1\n", ["duplicate", "a.png"]),
     ("a.png,1\nb.png,2\nc.png,3\n", ["image_name,label"]),
     ("", ["image_name,label"]),
     ("\0\1\2", ["pred.csv"]),
@@ -208,14 +208,14 @@ def test_score_counts_whatever_the_order(scored):
     *((f"image_name,label\na.png,{label}\n", [f"a.png,{label}"[:40]]) for label in (
         "x", "2.5", "nan", "inf", "-inf", "-1", "10", "17", "1e400", "9" * 400, "1_0", "", "True")),
 ])
-def test_score_refuses_what_is_not_whole(scored, text, names):
+def test_score_refuses_incomplete_and_invalid_files(scored, text, names):
     said = scored(text)
     assert said.startswith("error: ") and "pred.csv" in said and all(name in said for name in names)
     if "missing" not in names and "extra" not in names:
         assert "truth.csv" in scored(TRUTH, text)
 
 
-def test_half_a_digit_equals_none(scored):
+def test_fractional_labels_are_refused(scored):
     assert scored("image_name,label\na.png,2.5\n", "image_name,label\na.png,3.5\n").startswith("error")
 
 

@@ -1,4 +1,4 @@
-"""Batches, random streams, averaged networks, precision and threads, made-up digits."""
+"""Batches, random streams, averaged networks, precision, threads and synthetic digits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_purpose_seed_and_step_has_a_stream_of_its_own():
     assert torch.equal(*(torch.rand(9, generator=stream(2**63 - 1, "views", 7)) for _ in range(2)))
 
 
-def test_the_hardware_alone_decides_the_precision(monkeypatch):
+def test_precision_depends_only_on_the_hardware(monkeypatch):
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
     assert device.choose_precision("auto", CPU) == "bf16" and device.choose_precision("fp32", CPU) == "fp32"
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
@@ -42,7 +42,7 @@ def test_a_users_number_of_threads_is_kept(monkeypatch, one_thread):
 
 
 @pytest.mark.parametrize("name", ["meta", "cuda:99", "tpu", "cpu:5", ""])
-def test_a_device_that_is_not_there_is_a_sentence(name):
+def test_an_unavailable_device_gives_a_one_line_error(name):
     with pytest.raises(InputError, match="device"):
         device.choose_device(name)
 
@@ -57,7 +57,7 @@ def test_every_image_once_an_epoch_in_a_new_order(count, batch):
     assert epochs[0].tolist() != sorted(epochs[0].tolist()) and epochs[0].tolist() != epochs[1].tolist()
 
 
-def test_batches_depend_on_the_step_alone():
+def test_batches_depend_only_on_the_step():
     labels = torch.arange(50) % 3
     for make in (lambda: Shuffled(50, 8, 1, "batches", CPU), lambda: Balanced(labels, 8, 1, "batches")):
         one, other = make(), make()
@@ -70,7 +70,7 @@ def test_balanced_batches_hold_rare_classes_as_often():
     labels = torch.tensor([0] * 990 + [7] * 10)
     drawn = torch.cat([Balanced(labels, 100, 0, "batches")(step) for step in range(50)])
     assert labels[drawn].eq(7).float().mean() == pytest.approx(0.5, abs=0.05)
-    assert drawn[labels[drawn] == 0].unique().numel() > 800  # all of a class, not its beginning
+    assert drawn[labels[drawn] == 0].unique().numel() > 800  # the whole class, not only its first images
 
 
 def network():
@@ -115,7 +115,7 @@ def test_synthetic_digits_are_balanced_reproducible_and_legible(domain):
     assert images.shape == (600, 28, 28, 3) and (images == again).all() and not (images[:200] == others).all()
     assert [int((labels == digit).sum()) for digit in range(10)] == [60] * 10
 
-    def edges(pictures):  # where the picture changes, whatever its colours
+    def edges(pictures):  # independent of colours
         grey = torch.from_numpy(pictures).float().mean(3)
         out = (grey[:, 1:, :-1] - grey[:, :-1, :-1]).abs() + (grey[:, :-1, 1:] - grey[:, :-1, :-1]).abs()
         flat = nn.functional.avg_pool2d(out[:, None], 3, 2).flatten(1)

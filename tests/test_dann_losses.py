@@ -1,4 +1,4 @@
-"""The method's mathematics: traps 1, 9 and 10 of the field."""
+"""The losses and networks of DANN."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_reversal_is_exactly_minus_strength_times_gradient():
 
 
 def test_reversal_leaves_the_domain_heads_own_gradient_alone():
-    """The domain classifier descends at full strength, whatever λ is (DomainBed #143 is the mistake)."""
+    """λ must not scale the gradient of the domain classifier itself (a mistake described in DomainBed #143)."""
     torch.manual_seed(0)
     head, features = nn.Linear(4, 2), torch.randn(6, 4)
     gradients = []
@@ -42,7 +42,7 @@ def test_schedule_starts_at_zero_and_ends_near_one():
 
 
 def test_perfect_logits_give_no_loss():
-    """A softmax before the cross-entropy would leave at least 1.46 for ten classes and 0.31 for two."""
+    """With a softmax before the cross-entropy, the loss would be at least 1.46 for ten classes and 0.31 for two."""
     labels = torch.arange(10)
     assert class_loss(20.0 * torch.eye(10), labels) < 1e-3
     sure = torch.tensor([[20.0, 0.0]])
@@ -88,7 +88,7 @@ def test_conditional_domain_classifier_sees_classes_but_does_not_train_the_class
     assert logits.grad is None
 
 
-def test_domain_accuracy_knows_its_labels():
+def test_domain_accuracy_uses_the_right_labels():
     source, target = torch.tensor([[3.0, 0.0]] * 4), torch.tensor([[0.0, 3.0]] * 2)
     assert domain_accuracy(source, target) == 1
     assert domain_accuracy(target, source) == 0
@@ -96,7 +96,7 @@ def test_domain_accuracy_knows_its_labels():
 
 @pytest.mark.parametrize("name", ["report", "default"])
 def test_heads_return_logits(name):
-    """Logits are not normalised: exponentials of a row do not add up to one, and values leave [0, 1]."""
+    """Logits are not normalised: the exponentials of a row do not sum to one, and values lie outside [0, 1]."""
     torch.manual_seed(0)
     network = build(name).train()
     features = network.features(torch.rand(16, 3, 28, 28))
@@ -110,7 +110,7 @@ def test_heads_return_logits(name):
 @pytest.mark.parametrize("name", ["report", "default"])
 def test_target_batch_changes_the_feature_gradient_and_not_the_classifiers(name):
     torch.manual_seed(0)
-    network = build(name).eval()  # no dropout, no batch statistics: the adversary alone may carry the influence
+    network = build(name).eval()  # no dropout, no batch statistics: the only influence is the adversary
     source, labels = torch.rand(8, 3, 28, 28), torch.arange(8)
 
     def gradients(target):
@@ -131,13 +131,13 @@ def test_report_network_is_the_reports():
     network = build("report")
     shapes = [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     assert shapes == [(64, 3, 5, 5), (50, 64, 5, 5), (100, 800), (100, 100), (10, 100), (100, 800), (2, 100)]
-    # BatchNorm2d(n, 0.8) would be an epsilon of 0.8
+    # BatchNorm2d(n, 0.8) would set eps, not the momentum
     assert all(layer.eps == 1e-5 for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d))
 
 
 @pytest.mark.parametrize("name", ["report", "default"])
 def test_a_network_scales_every_image_by_one_rule(name):
-    """Which domain an image comes from, and which images share its batch, cannot change its scaling."""
+    """The normalisation of an image depends neither on its domain nor on the other images of the batch."""
     scale = build(name).scale
     images = torch.rand(6, 3, 28, 28)
     torch.testing.assert_close(scale(images)[2:3], scale(images[2:3]))

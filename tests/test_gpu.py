@@ -1,4 +1,4 @@
-"""What has to be proved on a GPU; skipped where there is none. `bash scripts/gpu_check.sh` runs these tests, and then measures."""
+"""Tests that need a GPU, skipped without one. `bash scripts/gpu_check.sh` runs these tests, then benchmarks."""
 
 import copy
 import dataclasses
@@ -43,7 +43,7 @@ def root(tmp_path_factory):
 
 
 def digits(options, train, root, run, device):
-    options = dataclasses.replace(options, width=8, batch=32)  # small: the CPU makes the same steps
+    options = dataclasses.replace(options, width=8, batch=32)  # small, since the CPU runs the same steps
     return train(options, Data(root, options.source, options.target, 100, device), run, device, "fp32")
 
 
@@ -75,8 +75,9 @@ TRAININGS = {"dann": dann_steps, "adda": adda_steps, "gan": gan_steps, "acgan": 
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_fifty_steps_are_those_of_the_cpu(name, root, tmp_path, monkeypatch):
-    """In float32, from the same weights and the same draws: sums in another order differ in their last digits, and what is trained
-    with them drifts apart slowly. Each logged value stays within 5 % or 0.05 of the CPU's, the first within a thousandth."""
+    """Steps in float32, with the same initial weights and random numbers. Rounding differs with the order of summation,
+    so that the trainings diverge slowly: all logged values must be within 5 % or 0.05 of the CPU's, the first within
+    0.1 %."""
     for package in (gan, acgan):
         monkeypatch.setattr(package.train, "show", lambda *_: None)
     found = {}
@@ -89,7 +90,7 @@ def test_fifty_steps_are_those_of_the_cpu(name, root, tmp_path, monkeypatch):
     for step, expected in found["cpu"].items():
         near = {"rel": 1e-3, "abs": 1e-3} if step == 1 else {"rel": 0.05, "abs": 0.05}
         for what, value in expected.items():
-            # a share of the batch's images moves by whole images
+            # fractions of the images of a batch change in steps of one image
             allowed = {"abs": 5.0} if what in ("domain", "held-out", "mask", "named real", "named fake") else near
             assert found["cuda"][step][what] == pytest.approx(value, **allowed), f"{what} after {step} steps"
 
@@ -97,7 +98,7 @@ def test_fifty_steps_are_those_of_the_cpu(name, root, tmp_path, monkeypatch):
 @pytest.mark.parametrize("package", [dann, adda])
 @pytest.mark.parametrize("target", ["svhn", "mnistm"])
 def test_released_digits_networks_predict_the_same_classes(package, target):
-    """But for a handful of images on a boundary: 5 of 2,000 noisy ones."""
+    """Up to 5 of 2,000 noisy images, close to a decision boundary, may differ."""
     torch.manual_seed(0)
     network = package.predict.load_network(package.predict.released(target), CPU)[0]
     images = torch.randint(0, 256, (2000, 3, 28, 28), dtype=torch.uint8)

@@ -1,4 +1,5 @@
-"""hw3_p1.sh to hw3_p4.sh with the released networks: some runs as graders call them, the others in this process."""
+"""hw3_p1.sh to hw3_p4.sh with the released networks: some tests run the scripts, the others call the programs in this
+process."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def digits(tmp_path_factory):
 
 
 def grade(script, *arguments, cwd, **settings):
-    """A graders' script as graders call it."""
+    """Run a graders' script."""
     return subprocess.run(["bash", str(ROOT / script), *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd,
                           env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **settings})
 
@@ -49,8 +50,8 @@ def rows(path):
 
 @pytest.mark.parametrize(("script", "target"), [("hw3_p3.sh", "svhn"), ("hw3_p4.sh", "mnistm")])
 def test_from_a_folder_with_modules_of_its_own(digits, script, target, tmp_path):
-    """Relative paths with spaces; no home, an ASCII locale; and what stands in the caller's folder is not imported. The labels are
-    those of a call in this process."""
+    """Relative paths with spaces, no HOME, an ASCII locale; modules in the working directory are not imported. The
+    labels are those of a call in this process."""
     shutil.copytree(digits / target / "test", tmp_path / "test images")
     for name in ("numpy.py", "torch.py", "PIL.py", "random.py", "signal.py", "dann.py", "adda.py", "common.py"):
         (tmp_path / name).write_text("raise SystemExit('a stranger')\n")
@@ -72,7 +73,7 @@ def test_released_networks_are_far_above_chance_on_made_up_digits(digits, progra
 
 
 def test_any_subset_sizes_modes_and_names_give_the_same_labels(digits, tmp_path):
-    """A prediction depends on its image alone: not on the others, their number or the files' form."""
+    """The prediction for an image does not depend on other images, their number or the file format."""
     whole, part = tmp_path / "whole.csv", tmp_path / "part.csv"
     call("adda.predict", digits / "mnistm/test", "mnistm", whole)
     folder = tmp_path / "images"
@@ -112,7 +113,7 @@ def test_labels_are_never_read(digits, tmp_path):
     (["IMAGES", "svhn", "."], "folder"),
     (["IMAGES", "svhn", "IMAGES/00001.png"], "00001.png"),
 ])
-def test_bad_input_is_one_sentence_exit_code_2_and_no_file(digits, tmp_path, monkeypatch, arguments, says, program):
+def test_bad_input_gives_a_one_line_error_exit_code_2_and_no_file(digits, tmp_path, monkeypatch, arguments, says, program):
     monkeypatch.chdir(tmp_path)
     for folder in ("EMPTY", "IMAGES", "BROKEN"):
         Path(folder).mkdir()
@@ -148,7 +149,7 @@ def released_pairs():
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
-    """The figures of the scripts for one problem, and of the script for both."""
+    """The figures of the scripts for each problem, and of the script for both."""
     folders = {script: tmp_path_factory.mktemp("my figures") for script in (*FIGURES, "hw3_p1p2.sh")}
     for script, folder in folders.items():
         result = grade(script, folder.name, cwd=folder.parent)
@@ -182,7 +183,7 @@ BAD_PLACES = [([], "expected one argument"), (["no/folder"], "no/folder"), (["."
 
 @pytest.mark.parametrize("program", FIGURES.values())
 @pytest.mark.parametrize(("arguments", "says"), BAD_PLACES)
-def test_bad_places_for_figures_are_one_sentence(program, arguments, says, tmp_path, monkeypatch):
+def test_bad_paths_for_figures_give_one_line_errors(program, arguments, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call(program, "--figure", *arguments, code=2)
     assert result.stdout == "" and result.stderr.count("\n") == 1 and says in result.stderr
@@ -197,7 +198,7 @@ def test_both_figures_need_a_folder(arguments, says, tmp_path):
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("hw3_p*.sh")), ids=lambda p: p.name)
-def test_scripts_obey_the_courses_rules(script):
+def test_scripts_follow_the_rules_of_the_course(script):
     code = re.sub(r"#.*", "", script.read_text())
     assert not re.search(r"(^|[;&|(\s])(mkdir|cd|rm|cp|mv|pip|sudo|curl|wget)\s", code)
     assert "CUDA_VISIBLE_DEVICES" not in code and "python3" in code

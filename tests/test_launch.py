@@ -1,6 +1,6 @@
-"""Starting the programs: from any folder, in any way, with any environment; Ctrl-C, and outputs that are closed or full.
+"""Starting the programs: from any folder, in any way, with any environment; Ctrl-C, and closed or full outputs.
 
-Most tests start a copy of the scripts in a repository whose programs are a few lines long, since it is the start that is tested.
+Most tests start a copy of the scripts in a repository with minimal programs, since only the start is tested.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GRADERS = {"hw3_p1.sh": "gan.generate", "hw3_p2.sh": "acgan.generate", "hw3_p3.s
 SHELL_SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("scripts/*.sh"), ROOT / ".ci/run"])
 STRANGERS = ("numpy", "torch", "PIL", "random", "signal", "runpy", "site", "json", "common", "scripts", "dann", "sitecustomize")
 
-# a program that prints how it was called, and where modules would be imported from
+# a program that prints its arguments, and from where modules are imported
 TELLS = """
 import importlib.util, json, sys
 def main():
@@ -36,7 +36,7 @@ WAITS = "import sys\nprint('importing', flush=True)\nsys.stdin.read(1)\n"
 
 
 def repository(folder, program=TELLS):
-    """A repository whose programs all do the same."""
+    """Create a repository in which all programs are the same."""
     for package in ("common", "scripts", "gan", "acgan", "dann", "adda"):
         (folder / package).mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / package / "__init__.py", folder / package)
@@ -50,7 +50,7 @@ def repository(folder, program=TELLS):
 
 @pytest.fixture(scope="module")
 def python3(tmp_path_factory):
-    """A folder for PATH whose python3 is the interpreter of the tests."""
+    """A folder for PATH, in which python3 is the interpreter of the tests."""
     folder = tmp_path_factory.mktemp("bin")
     (folder / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (folder / "python3").chmod(0o755)
@@ -129,7 +129,7 @@ def test_folders_of_pythonpath_come_last(environment, strangers, tmp_path):
 
 
 def test_packages_installed_for_the_user_are_found_unless_in_a_venv(tmp_path):
-    """As `python3 -m pip install --user` installs them: before those of the system."""
+    """Packages installed by `python3 -m pip install --user` take precedence over those of the system."""
     place, base = repository(tmp_path / "place"), Path(sys.base_prefix, "bin/python3")
     user = tmp_path / f"home/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     user.mkdir(parents=True)
@@ -154,17 +154,17 @@ def test_the_checkouts_own_environment_comes_first(environment, tmp_path):
 
 @pytest.mark.parametrize(("program", "says"), [("import not_installed\n", "not_installed"),
                                                ("raise ImportError('it cannot be loaded')\n", "it cannot be loaded")])
-def test_a_package_that_cannot_be_imported_is_one_sentence(program, says, environment, tmp_path):
+def test_a_failing_import_gives_a_one_line_error(program, says, environment, tmp_path):
     result = run("sh", repository(tmp_path, program) / "hw3_p3.sh", env=environment)
     assert result.returncode == 2 and says in result.stderr and result.stderr.count("\n") == 1
     assert ("requirements.txt" in result.stderr) == (says == "not_installed")
 
 
-def test_a_folder_that_is_gone_is_one_sentence(tmp_path):
+def test_a_removed_working_directory_gives_a_one_line_error(tmp_path):
     (tmp_path / "gone").mkdir()
     leave_and_start = "import os, sys; os.rmdir(os.getcwd()); os.execv(sys.argv[1], sys.argv[1:])"
     result = run(sys.executable, "-c", leave_and_start, *starts(repository(tmp_path))["start.py"], cwd=tmp_path / "gone")
-    assert result.returncode == 2 and "gone" in result.stderr and result.stderr.count("\n") == 1
+    assert result.returncode == 2 and "working directory" in result.stderr and result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: path.name)
@@ -214,7 +214,7 @@ def test_a_signal_during_main_tidies_up(number, tmp_path):
     place = repository(tmp_path, f"import sys\n{body}\n")
     process = subprocess.Popen(list(map(str, starts(place)["start.py"])), text=True, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # also where the tests ignore it
+                               preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # even if the tests ignore it
     assert process.stdout.readline() == "working\n"
     process.send_signal(number)
     assert process.wait(20) == 128 + number
@@ -222,7 +222,7 @@ def test_a_signal_during_main_tidies_up(number, tmp_path):
 
 
 def test_importing_the_packages_changes_nothing(monkeypatch):
-    """A program that is started by -m alone sets the signal's default, and not where it is ignored."""
+    """Only starting a program with -m restores the default handler, and only if the signal is not ignored."""
     before = signal.getsignal(signal.SIGINT)
     try:
         caught, default, ignored = signal.default_int_handler, signal.SIG_DFL, signal.SIG_IGN
@@ -250,8 +250,8 @@ def test_closed_and_full_outputs(redirections, code, out, says, environment, tmp
     assert result.stderr.startswith(says) and result.stderr.count("\n") == bool(says)
 
 
-def test_an_output_that_nobody_reads_and_a_problem(environment, tmp_path):
-    """What is wrong is said once, though the line that was printed before it cannot be."""
+def test_an_output_without_a_reader_and_an_error(environment, tmp_path):
+    """The error is reported once, although the output before it cannot be written."""
     read, write = os.pipe()
     os.close(read)
     script = repository(tmp_path, PRINTS) / "hw3_p3.sh"
@@ -262,7 +262,7 @@ def test_an_output_that_nobody_reads_and_a_problem(environment, tmp_path):
     os.close(write)
 
 
-# An interpreter that notes what it is to install and installs nothing; where a file `broken` lies beside it, its pip does not work.
+# An interpreter that only logs what it should install. If there is a file `broken` beside it, its pip fails.
 INSTALLS = """#!/bin/sh
 here=$(dirname "$0")
 case "$*" in
@@ -278,10 +278,11 @@ esac
 
 @pytest.fixture
 def quickstart(environment, tmp_path):
-    """quickstart.sh of a repository, started by any shell with further settings; and what its python was asked to install."""
+    """A function that runs quickstart.sh of a repository in a shell, with environment variables, and the log of its
+    python."""
     place = repository(tmp_path / "a place", "def main(): pass\n")
     for script in ("hw3_p1.sh", "hw3_p2.sh", "hw3_p4.sh"):
-        (place / script).unlink()  # quickstart.sh runs those that are there
+        (place / script).unlink()  # quickstart.sh runs only existing scripts
     for name in ("requirements.txt", "requirements-dev.txt"):
         (place / name).write_text("nothing\n")
     log, python = tmp_path / "log", tmp_path / "python"
@@ -326,7 +327,7 @@ def test_quickstart_installs_once_and_again_where_it_was_interrupted(quickstart,
 @pytest.mark.parametrize(("arguments", "settings", "says"), [
     (["a file"], {}, "a file"), (["a file/below"], {}, "a file/below"), ([], {"HW3_DATA": "nowhere"}, "nowhere"),
     ([], {"PYTHON": "nowhere"}, "nowhere")])
-def test_quickstart_that_cannot_be_is_one_sentence(quickstart, arguments, settings, says, tmp_path):
+def test_quickstart_with_bad_arguments_gives_a_one_line_error(quickstart, arguments, settings, says, tmp_path):
     (tmp_path / "a file").write_text("mine")
     result = quickstart(*arguments, **settings)
     assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1 and says in result.stderr
@@ -348,7 +349,7 @@ def test_quickstart_waits_for_another(quickstart, environment):
 @pytest.mark.parametrize(("arguments", "settings", "says"), [
     (["nowhere"], {}, "prepare_data"), ([".", "a file"], {}, "a file"), ([".", "runs", "-n"], {"PYTHON": "nowhere"}, "nowhere"),
     (["."], {"PYTHON": "HERE/old"}, "3.11 or newer")])
-def test_results_that_cannot_be_is_one_sentence(quickstart, environment, arguments, settings, says, tmp_path):
+def test_results_with_bad_arguments_gives_a_one_line_error(quickstart, environment, arguments, settings, says, tmp_path):
     (tmp_path / "a file").write_text("mine")
     (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "old").chmod(0o755)

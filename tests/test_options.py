@@ -1,4 +1,4 @@
-"""Command lines and options: one sentence for bad input, ranges in one place, presets behind what is given."""
+"""Command lines and options: one-line errors for bad input, ranges of numbers, and precedence over presets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def raising(problem):
     return main
 
 
-def test_bad_input_is_one_sentence_and_exit_code_2(capsys):
+def test_bad_input_gives_a_one_line_error_and_exit_code_2(capsys):
     code, printed = run(raising(InputError("a.csv is empty;\nfill it")), capsys)
     assert (code, printed.err, printed.out) == (2, "error: a.csv is empty; fill it\n", "")
     for problem, word in ((MemoryError(), "memory"), (RuntimeError("DefaultCPUAllocator: can't allocate memory: …"), "memory"),
@@ -43,7 +43,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(capsys):
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "1e300", "99999999999999999999", "2.5", "", "many"])
-def test_a_number_out_of_range_is_one_sentence(text, capsys):
+def test_a_number_out_of_range_gives_a_one_line_error(text, capsys):
     parser = Parser(prog="x")
     parser.add_argument("--count", type=whole(1, 1000))
     with pytest.raises(SystemExit, match="2"):
@@ -52,7 +52,7 @@ def test_a_number_out_of_range_is_one_sentence(text, capsys):
     assert message.count("\n") == 1 and "--count" in message and "must be" in message
 
 
-def test_ranges_are_what_they_say():
+def test_range_bounds():
     assert Range(least=0, below=1).problem(0) is None and Range(least=0, below=1).problem(0.99) is None
     assert Range(least=0, below=1).problem(1.0) == "must be at least 0 and less than 1, not 1.0"
     assert Range(above=0, most=2).problem(0) and not Range(above=0, most=2).problem(2)
@@ -61,7 +61,8 @@ def test_ranges_are_what_they_say():
 
 @pytest.mark.parametrize("package", PROGRAMS)
 def test_every_number_among_the_options_has_bounds_that_hold(package):
-    """Zero, negative, NaN, infinite, 1e300 and beyond 64 bits: refused wherever they make no sense, by name."""
+    """Zero, negative, NaN, infinite, 1e300 and beyond 64 bits: invalid values are refused, and the error names the
+    option."""
     options = importlib.import_module(f"{package}.options").Options
     command_line.check(options())
     for field in dataclasses.fields(options):
@@ -113,7 +114,7 @@ def test_options_of_a_file_are_checked_like_those_of_the_command_line(name, valu
     (("--source", "mnistm"), "0.0001"), (("--source", "svhn"), "0.0005"), (("--target", "mnistm", "--help"), "0.0005"),
     (("--preset", "report"), "0.0002")])
 def test_help_shows_the_defaults_that_hold(arguments, value):
-    """For the direction and the recipe that the command line names; 0 and false too."""
+    """Defaults are those of the direction and preset on the command line, including 0 and false."""
     said = " ".join(call("adda.train", *arguments, "--help").stdout.split())
     assert f"if too large, it forgets its classes (default: {value})" in said
     assert "discriminator with BatchNorm, as in the report (default: False)" in said

@@ -1,4 +1,4 @@
-"""From publishers' files to the course's layout, on made-up originals."""
+"""Conversion of the original files to the course's layout, on synthetic originals."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def origin(tmp_path):
     names = [f"{number:06}.jpg" for number in range(1, 6)]
     for number, name in enumerate(names):
         face = np.zeros((218, 178, 3), np.uint8)
-        face[57:185, 25:153] = 200 + number  # exactly the crop
+        face[57:185, 25:153] = 200 + number  # exactly the region that is cropped
         Image.fromarray(face).save(root / "celeba/img_align_celeba" / name, quality=100)
     columns = ["Young", *prepare_data.ATTRIBUTES]
     rows = [[name, *("1" if c == "Smiling" and name == names[1] else "-1" for c in columns)] for name in names]
@@ -73,7 +73,7 @@ def origin(tmp_path):
 
 @pytest.fixture
 def prepare(monkeypatch, capsys):
-    """The program as a user calls it, in this process."""
+    """A function that runs the program in this process."""
     def call(origin, to, *more):
         monkeypatch.setattr(sys, "argv", ["prepare_data", "--from", str(origin), "--to", str(to), *more])
         try:
@@ -90,7 +90,7 @@ def prepare(monkeypatch, capsys):
 
 @pytest.fixture
 def published(tmp_path):
-    """MNIST-M as its authors publish it: 32x32, with the labels in a file beside the folder."""
+    """MNIST-M as published: 32x32, with the labels in a file beside the folder."""
     root = tmp_path / "mnist-m/mnist_m"
     for split, count in (("train", 7), ("test", 4)):
         (root / f"mnist_m_{split}").mkdir(parents=True)
@@ -111,7 +111,7 @@ def contents(root):
 
 
 def images(root):
-    """What is in the pictures and tables, without the notes of their origin."""
+    """The contents of images and tables, without the notes."""
     return {name: data for name, data in contents(root).items() if name.suffix != ".json"}
 
 
@@ -130,10 +130,10 @@ def test_whole_layout(origin, tmp_path, prepare):
     assert [pixels(to / f"digits/svhn/train/{i:05}.png").mean() for i in range(6)] == [0, 20, 40, 60, 80, 100]
     assert (to / "digits/mnistm/test.csv").read_text() == "image_name,label\n" + "".join(f"{i:05}.png,{i}\n" for i in range(4))
     assert "official: 73257" in result.out and "not the official one" in result.out and "0:2 1:1" in result.out
-    assert "left out" not in result.out
+    assert "skipped" not in result.out
 
     face = pixels(to / "face/train/00000.png")
-    # the crop's own border is the photograph's: shifted by a pixel, black would come in
+    # a crop shifted by one pixel would include black pixels
     assert face.shape == (64, 64, 3) and face[1:-1, 1:-1].min() > 190 and face[:, [0, -1]].min() > 170
     table = (to / "face/train.csv").read_text().splitlines()
     assert table[0] == "image_name," + ",".join(prepare_data.ATTRIBUTES) and len(table) == 4
@@ -143,7 +143,7 @@ def test_whole_layout(origin, tmp_path, prepare):
 
 
 def test_mnistm_is_inverted_wherever_there_is_ink_as_in_the_published_set(origin, tmp_path, prepare):
-    # dark photographs, so that thin ink on grey levels would show: the published set is equally bright under every level of ink
+    # dark photographs reveal blending with grey levels: in the published set, brightness does not depend on the ink
     prepare(origin, tmp_path / "to", "--only", "mnistm")
     made = np.stack([pixels(path) for path in sorted((tmp_path / "to/digits/mnistm/train").glob("*.png"))])
     digit = np.zeros((28, 28), int)
@@ -163,7 +163,7 @@ def test_splits_share_no_photograph(origin, tmp_path, prepare):
         for path in sorted((tmp_path / "to/digits/mnistm" / split).glob("*.png")):
             image = pixels(path)
             stroke, ground = image[4:24, 12:17], image[:, :10]
-            assert ground.min() >= low and ground.max() <= high  # of this split's photographs alone
+            assert ground.min() >= low and ground.max() <= high  # only photographs of this split
             assert stroke.min() >= 255 - high and stroke.max() <= 255 - low
 
 
@@ -186,7 +186,7 @@ def test_same_bytes_after_a_stop_and_on_another_machine(origin, tmp_path, prepar
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     for lost in ("digits/mnistm/train/00002.png", "digits/svhn/test/00001.png", "digits/mnistm/train.csv"):
         (tmp_path / "b" / lost).unlink()
-    for left in (".00002.png.part", ".00006.png.x_1y2z.part", "../.train.csv.x_1y2z.part"):  # by a killed run
+    for left in (".00002.png.part", ".00006.png.x_1y2z.part", "../.train.csv.x_1y2z.part"):  # left by a killed run
         (tmp_path / "b/digits/mnistm/train" / left).write_bytes(b"half")
     kept = os.stat(tmp_path / "b/digits/mnistm/train/00001.png").st_mtime_ns
     assert prepare(origin, tmp_path / "b").code == 0
@@ -265,7 +265,7 @@ def test_archives_and_plain_files_give_the_same(origin, tmp_path, prepare):
     with tarfile.open(packed / "BSR_bsds500.tgz", "w:gz") as archive:
         archive.add(packed / "BSDS500", "BSR/BSDS500")
     shutil.rmtree(packed / "BSDS500")
-    with zipfile.ZipFile(packed / "archive.zip", "w") as archive:  # what Kaggle's is called
+    with zipfile.ZipFile(packed / "archive.zip", "w") as archive:  # the name of Kaggle's archives
         for path in (packed / "celeba").rglob("*"):
             archive.write(path, path.relative_to(packed / "celeba"))
         archive.writestr("__MACOSX/img_align_celeba/._000001.jpg", b"\0\5\x16\7")
@@ -278,7 +278,7 @@ def test_archives_and_plain_files_give_the_same(origin, tmp_path, prepare):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_what_systems_and_unpackers_leave_is_passed_over(origin, tmp_path, prepare):
+def test_files_of_systems_and_unpackers_are_ignored(origin, tmp_path, prepare):
     prepare(origin, tmp_path / "a")
     for path in [p for p in origin.rglob("*") if p.is_file()]:
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X")
@@ -293,7 +293,7 @@ def test_what_systems_and_unpackers_leave_is_passed_over(origin, tmp_path, prepa
     (origin / "celeba/img_align_celeba/img_align_celeba").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/up").symlink_to(origin)
     labels = origin / "mnist/t10k-labels-idx1-ubyte.gz"
-    labels.write_bytes(gzip.decompress(labels.read_bytes()))  # by a browser, which leaves the name
+    labels.write_bytes(gzip.decompress(labels.read_bytes()))  # decompressed by a browser, which keeps the name
     os.mkfifo(origin / "mnist/t10k-images-idx3-ubyte")
     for name, encoding in (("list_attr_celeba.txt/list_attr_celeba.txt", "utf-16"), ("list_eval_partition.txt", "utf-8-sig")):
         path = origin / "celeba" / name
@@ -304,7 +304,8 @@ def test_what_systems_and_unpackers_leave_is_passed_over(origin, tmp_path, prepa
 
 
 def as_kaggle(folder):
-    """CelebA's lists as tables with commas, a column of indices, a text nobody asks for, and a comma at the end."""
+    """Convert CelebA's lists to comma-separated tables with an index column, an unused text column, and trailing
+    commas."""
     _, header, *rows = (line.split() for line in (folder / "list_attr_celeba.txt").read_text().splitlines())
     table = [["", "image_id", *header, "remark", ""],
              *([str(n), *row, "a, b; c", *[""] * (n % 2)] for n, row in enumerate(rows))]
@@ -324,7 +325,7 @@ def test_celeba_as_kaggle_has_it_and_as_png(origin, tmp_path, prepare):
     for path in (origin / "celeba/img_align_celeba_png").iterdir():
         Image.open(path).save(path.with_suffix(".png"))
         path.unlink()
-    (origin / "celeba/img_celeba").mkdir()  # the photographs before alignment have the same names
+    (origin / "celeba/img_celeba").mkdir()  # unaligned photographs have the same names
     for number in range(1, 9):
         Image.new("RGB", (300, 200)).save(origin / f"celeba/img_celeba/{number:06}.jpg")
     assert prepare(origin, tmp_path / "c", "--only", "face").code == 0
@@ -342,17 +343,17 @@ def test_a_part_of_celeba(origin, tmp_path, prepare):
     (origin / "celeba/img_align_celeba/000001.jpg").unlink()
     lists.write_text("\n".join([count, header, *rows[:2], *rows[3:]]))
     result = prepare(origin, tmp_path / "to", "--only", "face")
-    assert result.code == 0 and "named by the lists, but not there: 1" in result.out
-    assert "without a row of attributes: 1" in result.out and "damaged" not in result.out
+    assert result.code == 0 and "listed, but missing: 1" in result.out
+    assert "skipped, without attributes: 1" in result.out and "damaged" not in result.out
     assert len((tmp_path / "to/face/train.csv").read_text().splitlines()) == 2
     assert pixels(tmp_path / "to/face/train/00000.png").mean().round() == 201  # the second image
 
     at = header.split().index("Smiling") + 1
     lists.write_text("\n".join([count, "Smiling", *(f"{row.split()[0]} {row.split()[at]}" for row in rows)]))
     result = prepare(origin, tmp_path / "some", "--only", "face")
-    assert result.code == 0 and "without Bangs, Big_Lips" in result.out and "without a row of" not in result.out
+    assert result.code == 0 and "without Bangs, Big_Lips" in result.out and "without attributes" not in result.out
     assert (tmp_path / "some/face/train.csv").read_text() == "image_name,Smiling\n00000.png,1\n00001.png,0\n"
-    edit(lists, "Smiling", "Male")  # the same values of another attribute
+    edit(lists, "Smiling", "Male")  # the same values, as another attribute
     result = prepare(origin, tmp_path / "some", "--only", "face")
     assert result.code == 2 and "other originals" in result.err
 
@@ -360,7 +361,7 @@ def test_a_part_of_celeba(origin, tmp_path, prepare):
         if path.name != "000004.jpg":
             path.unlink()
     result = prepare(origin, tmp_path / "test", "--only", "face")
-    assert result.code == 0 and "face's train split is left out" in result.out and (tmp_path / "test/face/test.csv").exists()
+    assert result.code == 0 and "face's train split is skipped" in result.out and (tmp_path / "test/face/test.csv").exists()
 
 
 def test_other_sets_with_the_same_names_are_not_taken(origin, tmp_path, prepare):
@@ -378,8 +379,8 @@ def test_one_of_two_files_is_prepared_and_the_other_named(origin, tmp_path, prep
     (origin / "svhn/test_32x32.mat").unlink()
     shutil.rmtree(origin / "BSDS500/data/images/train")
     result = prepare(origin, tmp_path / "to", "--only", "svhn", "mnistm")
-    assert result.code == 0 and "svhn's test split is left out: test_32x32.mat cannot" in result.out
-    assert "mnistm's train split is left out: BSDS500's images/train cannot" in result.out
+    assert result.code == 0 and "svhn's test split is skipped: test_32x32.mat cannot" in result.out
+    assert "mnistm's train split is skipped: BSDS500's images/train cannot" in result.out
     made = {str(name) for name in images(tmp_path / "to") if name.suffix == ".csv"}
     assert made == {"digits/svhn/train.csv", "digits/mnistm/test.csv"}
 
@@ -387,7 +388,7 @@ def test_one_of_two_files_is_prepared_and_the_other_named(origin, tmp_path, prep
 def test_missing_originals(origin, tmp_path, prepare):
     shutil.rmtree(origin / "svhn")
     result = prepare(origin, tmp_path / "to")
-    assert result.code == 0 and "svhn is left out" in result.out and (tmp_path / "to/digits/mnistm/train.csv").exists()
+    assert result.code == 0 and "svhn is skipped" in result.out and (tmp_path / "to/digits/mnistm/train.csv").exists()
     result = prepare(origin, tmp_path / "to", "--only", "svhn")
     assert result.code == 2 and "train_32x32.mat" in result.err and "test_32x32.mat" in result.err
     (tmp_path / "nothing").mkdir()
@@ -413,19 +414,19 @@ def test_published_mnistm_is_taken_as_it_is(published, origin, tmp_path, prepare
     (published / "mnist_m/mnist_m_test_labels.txt").unlink()
     (published / "mnist_m/mnist_m_train/00000000.png").unlink()
     result = prepare(published, tmp_path / "c", "--only", "mnistm")
-    assert result.code == 0 and "left out: mnist_m_test_labels.txt cannot" in result.out and "without 1 that" in result.out
+    assert result.code == 0 and "skipped: mnist_m_test_labels.txt cannot" in result.out and "without 1 that" in result.out
     assert (tmp_path / "c/digits/mnistm/train.csv").read_text().splitlines()[1] == "00000.png,4"
 
 
 @pytest.mark.parametrize(("protocol", "packed"), [(2, True), (5, False)])
-def test_pickled_mnistm_is_read_without_being_run(origin, tmp_path, prepare, protocol, packed):
+def test_pickled_mnistm_is_read_without_executing_code(origin, tmp_path, prepare, protocol, packed):
     train, test = (np.random.default_rng(n).integers(0, 256, (n, 28, 28, 3)).astype(np.uint8) for n in (7, 4))
     data = pickle.dumps({"train": train[2:], "valid": train[:2], "test": np.asfortranarray(test)}, protocol)
     file = origin / f"keras_mnistm.pkl{'.gz' * packed}"
     file.write_bytes(gzip.compress(data) if packed else data)
     assert prepare(origin, tmp_path / "to", "--only", "mnistm").code == 0
     home = tmp_path / "to/digits/mnistm"
-    for split, every in (("train", train), ("test", test)):  # in MNIST's order: TensorFlow's validation digits are its first
+    for split, every in (("train", train), ("test", test)):  # in MNIST's order
         assert (np.stack([pixels(path) for path in sorted((home / split).glob("*.png"))]) == every).all()
     assert (home / "train.csv").read_text().splitlines()[7] == "00006.png,6"
     write_idx(origin / "mnist", "t10k", np.zeros((3, 28, 28), np.uint8), np.zeros(3, np.uint8))
@@ -445,19 +446,19 @@ class Trap:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_pickle_that_runs_something_is_refused(origin, tmp_path, prepare, protocol):
+def test_pickle_that_executes_code_is_refused(origin, tmp_path, prepare, protocol):
     for trap in (Trap(os.mkdir, str(tmp_path / "run")), Trap(eval, f"open({str(tmp_path / 'run')!r}, 'w')"),
                  Trap(np.load, str(tmp_path / "run")), Trap(getattr, np.zeros(1), "dump")):
         (origin / "mnistm_data.pkl").write_bytes(pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8), "x": trap}, protocol))
         result = prepare(origin, tmp_path / "to", "--only", "mnistm")
-        assert result.code == 2 and "mnistm_data.pkl asks for" in result.err
+        assert result.code == 2 and "mnistm_data.pkl uses" in result.err
         assert not (tmp_path / "run").exists()
 
 
-def test_pickles_that_are_none_are_named(tmp_path):
+def test_invalid_pickles_are_named(tmp_path):
     whole = pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8)})
     for data in (b"", b"<html>", whole[:-50], whole[:40], pickle.dumps([1]), pickle.dumps({"train": np.array([None])})):
-        with pytest.raises(InputError, match=r"x\.pkl.*fetch"):
+        with pytest.raises(InputError, match=r"x\.pkl.*download"):
             unpickle(tmp_path / "x.pkl", data)
 
 
@@ -468,7 +469,7 @@ def test_truncated_originals_are_named(origin, tmp_path, prepare, name):
     path = origin / name
     path.write_bytes(path.read_bytes()[:-len(path.read_bytes()) // 3])
     result = prepare(origin, tmp_path / "to")
-    assert result.code == 2 and path.name in result.err and "fetch" in result.err
+    assert result.code == 2 and path.name in result.err and "download" in result.err
 
 
 def test_damaged_archives_are_named(published, origin, tmp_path, prepare):
@@ -483,11 +484,11 @@ def test_damaged_archives_are_named(published, origin, tmp_path, prepare):
                 archive.add(published / "mnist_m", "mnist_m")
         path.write_bytes(path.read_bytes()[:-60])
         result = prepare(tmp_path / "damaged", tmp_path / "to", "--only", part)
-        assert result.code == 2 and name in result.err and "fetch it again" in result.err
+        assert result.code == 2 and name in result.err and "download it again" in result.err
         shutil.rmtree(tmp_path / "damaged")
 
 
-def test_values_that_cannot_be_are_refused_by_name(origin, tmp_path, published, prepare):
+def test_invalid_values_are_named(origin, tmp_path, published, prepare):
     def refused(part, *words, root=origin):
         result = prepare(root, tmp_path / "to", "--only", part)
         assert result.code == 2 and all(word in result.err for word in words), result
@@ -529,7 +530,7 @@ def test_values_that_cannot_be_are_refused_by_name(origin, tmp_path, published, 
     edit(origin / "celeba/list_eval_partition.txt", ".jpg 1", ".jpg 5")
     refused("face", "list_eval_partition.txt", "'5'", "000004")
     edit(origin / "celeba/list_eval_partition.txt", ".jpg 5", ".jpg 1")
-    edit(origin / "celeba/list_attr_celeba.txt", "000002.jpg  -1", "000002.jpg  7")  # Young, which no one asks for
+    edit(origin / "celeba/list_attr_celeba.txt", "000002.jpg  -1", "000002.jpg  7")  # Young, which is not used
     refused("face", "list_attr_celeba.txt", "'7'", "Young", "000002")
 
 
@@ -543,7 +544,7 @@ def test_only_jpeg_and_png_are_opened(origin, tmp_path, prepare, monkeypatch):
     path.with_suffix(".eps").rename(path)
     assert Image.open(path).format == "EPS"
     result = prepare(origin, tmp_path / "to", "--only", "face")
-    assert result.code == 2 and "000001.jpg is no JPEG or PNG" in result.err
+    assert result.code == 2 and "000001.jpg is not a JPEG or PNG" in result.err
 
 
 def test_mnist_is_known_among_sets_of_the_same_file_names(origin, tmp_path, prepare, monkeypatch):

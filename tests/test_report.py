@@ -1,5 +1,5 @@
-"""The README's and the report's numbers are the cards' numbers; the report makes itself, and goes on where one of its
-inputs is damaged."""
+"""The numbers in README.md and in the report are those of the cards; the report is created even if some inputs are
+damaged."""
 
 import copy
 import importlib.util
@@ -19,7 +19,7 @@ from common.files import write
 from common.weights import save_weights
 from scripts import architecture, report, report_numbers, report_parts, report_tables
 
-# what stands in the texts as a literal: versions, licences, settings, sizes; never what was measured here
+# numbers that are literals in the texts: versions, licences, settings, sizes; never measurements of this repository
 LITERALS = ("Python 3.10", "Python 3.11",
             "CC BY-SA 3.0", "(95 % interval)", "probability between 0.1 and 0.9", "N(0, 0.02)", "0.29 M parameters")
 NO_PROSE = re.compile(r"```.*?```|`[^`]*`|^\|.*?$|[\d.,]+(?=<!-- \{)|<[^>]*>|\]\([^)]*\)|\{[^{}]*\}", re.DOTALL | re.MULTILINE)
@@ -28,7 +28,7 @@ README = report.ROOT / "README.md"
 
 
 def literals(text):
-    """The numbers in a text's prose, outside tables and code, that look measured and have no name."""
+    """The numbers in a text, outside of tables and code, that look like measurements and have no name."""
     for known in LITERALS:
         text = text.replace(known, "")
     return MEASURED.findall(NO_PROSE.sub("", text))
@@ -36,7 +36,7 @@ def literals(text):
 
 @pytest.fixture(scope="module")
 def results():
-    """Those of today's cards, and the report's own measurements as they were kept."""
+    """The results of the current cards, and the stored measurements of the report."""
     found, problems = report_numbers.gather()
     assert not problems
     found["measured"] = report_numbers.measured(report.ROOT / "report/measured", problems)
@@ -48,7 +48,7 @@ def template(name="report"):
     return (report.ROOT / f"scripts/{name}.md").read_text()
 
 
-# ---- the pages of today
+# ---- the current pages
 
 def test_readme_shows_the_cards_of_today(results):
     text, problems = report.readme_text(README.read_text(), results)
@@ -83,7 +83,8 @@ def test_a_measured_number_without_a_name_is_found(sentence):
 
 
 def test_no_changed_number_passes(results):
-    """Every number of either page that is shown for a name or in a table, and every literal, put wrong by itself."""
+    """Each number of both pages that belongs to a name, a table or the literals is changed in turn, and must be
+    detected."""
     readme = README.read_text()
 
     def fine(text):
@@ -107,7 +108,7 @@ def test_no_changed_number_passes(results):
 
 
 def changed(text, found):
-    """The text with another number, of the same form, in a place."""
+    """The text with one number replaced by another of the same format."""
     digits = [i for i in range(found.start(), found.end()) if text[i].isdigit()]
     place = digits[-1]
     return text[:place] + str((int(text[place]) + 3) % 10) + text[place + 1:]
@@ -137,14 +138,14 @@ def test_names_are_filled_in_and_kept_up_to_date():
     assert not problems
 
 
-# ---- what nobody would get from the published data is not shown
+# ---- numbers that cannot be reproduced with the published data are not shown
 
 OLD = {"mnistm": report_numbers.EARLIER}
 
 
 @pytest.mark.parametrize("source,target,data,released,images,shown", [
-    ("mnistm", "svhn", OLD, False, None, False),  # trained on the earlier set, and nothing to measure
-    ("mnistm", "svhn", OLD, True, None, True),  # on SVHN the released weights are what they were
+    ("mnistm", "svhn", OLD, False, None, False),  # trained on the earlier set, and no weights to evaluate
+    ("mnistm", "svhn", OLD, True, None, True),  # the accuracy of the released weights on SVHN is unchanged
     ("svhn", "mnistm", OLD, True, None, False),  # not measured again yet
     ("svhn", "mnistm", OLD, True, "cd", True),
     ("svhn", "mnistm", OLD, False, "cd", False),
@@ -153,7 +154,7 @@ OLD = {"mnistm": report_numbers.EARLIER}
     ("mnistm", "svhn", {"svhn": "ef"}, False, None, True),  # target only
     ("mnistm", "svhn", {"mnistm": "new"}, False, None, True)])
 def test_which_numbers_hold(project, source, target, data, released, images, shown):
-    """A run of those domains and data hashes, with its weights beside it or not, and measured on those test images."""
+    """A run with these domains and data hashes, with or without released weights, measured on these test images."""
     card = json.loads((project / CARDS[3]).read_text())
     figures = {"accuracy": 50.5, **({"images": images} if images else {})}
     card |= {"data": data, "options": {**card["options"], "source": source, "target": target}, "weights": "of another time",
@@ -167,7 +168,7 @@ def test_which_numbers_hold(project, source, target, data, released, images, sho
     assert not problems and bool(mine) is shown and ("dann/results/mine.json" in found["to be trained again"]) is not shown
     names = report_numbers.names({**found, "networks": {}})
     assert names.get(f"dann/mine.{target} test.accuracy") == (50.5 if shown else None)
-    if target == "mnistm":  # measured at another time, on the earlier set
+    if target == "mnistm":  # an older measurement, on the earlier set
         assert f"dann/mine.{target} test, AdaBN.accuracy" not in names
 
 
@@ -180,7 +181,7 @@ def test_numbers_that_do_not_hold_are_nowhere(results):
 
 
 def test_pages_are_printed(make, folder):
-    """Where WeasyPrint is installed: a PDF; else a sentence that says what to install, before any work."""
+    """With WeasyPrint: a PDF. Without it: an error that says what to install, before any work."""
     if importlib.util.find_spec("weasyprint") is None:
         assert "pip install weasyprint" in make("--output", folder, "--only", "text", "--pdf", fails=True)[1]
         assert not (folder / "report.md").exists()
@@ -189,7 +190,7 @@ def test_pages_are_printed(make, folder):
         assert (folder / "report.pdf").read_bytes().startswith(b"%PDF") and (folder / "notebook.pdf").exists()
 
 
-def test_rows_without_a_number_say_so(results):
+def test_rows_without_a_number_are_marked(results):
     found = copy.deepcopy(results)
     found["runs"] = [run for run in found["runs"] if run["card"].startswith(("gan", "acgan"))]
     found["ablation"] = []
@@ -229,7 +230,7 @@ def test_the_summary_has_released_weights_and_the_mean_of_the_seeds():
 
 
 def test_the_oracle_has_a_column_of_its_own():
-    """The last step is the result; the best of the checkpoints stands beside it, and only for the report's recipe."""
+    """The result is that of the last step; the best checkpoint has its own column, only for the report's recipe."""
     def run(accuracy, kept, seed, program="dann.train", method="dann", preset="report"):
         options = {"preset": preset, "source": "mnistm", "target": "svhn", "method": method, "epochs": 2}
         return {"card": f"dann/results/{seed}.json", "program": program, "seed": seed, "data": {}, "options": options,
@@ -268,7 +269,7 @@ def test_criteria_without_labels_are_ranked_against_accuracy():
 
 
 def test_released_numbers_are_of_one_data_set(results):
-    """All numbers towards MNIST-M were measured on the same test images, and those of the report on them too."""
+    """All accuracies on MNIST-M, including those of the report, were measured on the same test images."""
     tested = {run["metrics"]["mnistm test"]["images"] for run in results["runs"] if run["options"].get("target") == "mnistm"}
     tested |= {figures["images"] for name, figures in results["measured"].items() if name.endswith("-mnistm")}
     assert len(tested) <= 1
@@ -297,20 +298,21 @@ def test_released_cards_are_of_the_default_recipe():
 
 
 def test_architecture_counts_the_modules(results):
-    """These are what `architecture.networks` gave before it was replaced."""
+    """`results` contains the original output of `architecture.networks`, which the fixture `quick` replaces in other
+    tests."""
     generator = results["networks"]["DCGAN, generator"]
     assert sum(row[2] for row in generator) == 3_584_896
-    # a transposed convolution multiplies each input value with its whole kernel, a convolution each output value
+    # a transposed convolution uses its whole kernel for each input value, a convolution for each output value
     assert generator[2][1:] == ["256x8x8", 512 * 256 * 16, 4 * 4 * 512 * 256 * 16]
     assert results["networks"]["DCGAN, discriminator"][1][1:] == ["128x16x16", 64 * 128 * 16, 16 * 16 * 64 * 128 * 16]
     assert {"DANN, default", "DANN, report", "ACGAN, generator"} <= {*results["networks"]}
 
 
-# ---- making it
+# ---- creating the report
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path, results):
-    """No t-SNE and no networks made anew: other tests look at them."""
+    """Skip t-SNE and the listing of the networks, which other tests cover."""
     monkeypatch.setenv("HW3_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("common.tsne.embed", lambda features, seed: features[:, :2].numpy())
     monkeypatch.setattr("common.tsne.draw", lambda path, *rest: write(path, bytes(2000)))
@@ -319,7 +321,7 @@ def quick(monkeypatch, tmp_path, results):
 
 @pytest.fixture
 def make(monkeypatch, capsys):
-    """The program as a user calls it, with what it prints; its sentence where it ends in one."""
+    """A function that runs the program, and returns its output and its error message, if any."""
 
     def call(*arguments, fails=False):
         monkeypatch.setattr("sys.argv", ["report", *map(str, arguments), "--device", "cpu"])
@@ -335,7 +337,7 @@ def make(monkeypatch, capsys):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A copy of what the numbers are read from, with something in place of weights, and it is that which is read."""
+    """A copy of the files with the numbers, with placeholders for weights, which is read instead of the repository."""
     root = tmp_path / "project"
     for path in [p for package in (*report_numbers.PROGRAMS, "scripts") for p in (report.ROOT / package).glob("*/**/*.json")]:
         copied = root / path.relative_to(report.ROOT)
@@ -357,7 +359,8 @@ def folder(tmp_path):
 
 
 def test_the_report_makes_itself(tmp_path, make, folder):
-    """Every part from released weights, or the part that is asked for; what cannot be made is named and stops nothing else."""
+    """All parts from released weights, or only those requested. Parts that fail are named, and do not affect the
+    others."""
     data = tmp_path / "data"
     for domain in synthetic.DOMAINS:
         synthetic.write_digits(data, domain, "test", 40, seed=0)
@@ -382,13 +385,13 @@ def test_the_report_makes_itself(tmp_path, make, folder):
 
     shutil.rmtree(data / "digits/svhn")
     _, sentence = make(*arguments, fails=True)
-    assert "digits-dann-mnistm-svhn was not made" in sentence and "digits-dann-svhn-mnistm was not made" not in sentence
+    assert "digits-dann-mnistm-svhn could not be created" in sentence and "digits-dann-svhn-mnistm could" not in sentence
     assert (folder / "confusion_dann-svhn-mnistm.png").exists() and (folder / "fig2_2.jpg").exists()
 
 
 def test_every_part_takes_the_networks_of_the_run_folders(tmp_path, root):
     for part in report_parts.parts(tmp_path, tmp_path / "runs", root, torch.device("cpu")):
-        with pytest.raises(InputError, match=f"{tmp_path / 'runs'}/.*(is not there|holds no curve)"):
+        with pytest.raises(InputError, match=f"{tmp_path / 'runs'}/.*(is not there|does not exist|has no curve)"):
             part.make()
 
 
@@ -414,14 +417,14 @@ def test_run_folders_take_the_place_of_released_weights(tmp_path, make, folder):
     make(*arguments, "losses-dcgan")
     assert (folder / "losses_dcgan.png").exists() and (folder / "fig1_2.jpg").exists()
 
-    (run / "metrics.jsonl").write_text('{"step": 1, "D loss": 1.0, "G loss": 1}\n{"step": 2, "D lo')  # torn
+    (run / "metrics.jsonl").write_text('{"step": 1, "D loss": 1.0, "G loss": 1}\n{"step": 2, "D lo')  # incomplete
     make(*arguments, "losses-dcgan")
     for damaged in ("", "null", "[1]", "\x00", '{"step": 1}', '{"step": 1, "D loss": NaN, "G loss": 1}',
                     '{"step": 1, "D loss": "x", "G loss": 1}', '{"step": 1, "D loss": [1], "G loss": {}}',
                     '{"step": 1, "D loss": 1e999, "G loss": 2}'):
         (run / "metrics.jsonl").write_text(damaged)
         _, sentence = make(*arguments, "losses-dcgan", fails=True)
-        assert "losses-dcgan was not made" in sentence and "metrics.jsonl" in sentence
+        assert "losses-dcgan could not be created" in sentence and "metrics.jsonl" in sentence
 
 
 def gan_card():
@@ -455,7 +458,7 @@ WRONG = (None, True, "x", [], {}, [1], {"a": 1}, -1, 1e300, 10**400, float("inf"
 
 
 def leaves(form, place=()):
-    """The places in a card that the tables read, the forms there, and whether one may be missing."""
+    """The paths in a card that the tables use, their schemas, and whether they are optional."""
     for key, part in form.items():
         if isinstance(part, dict) and part:
             yield from leaves(part, (*place, key.rstrip("?")))
@@ -463,7 +466,7 @@ def leaves(form, place=()):
 
 
 def is_right(wrong, form, optional):
-    """Whether one of the wrong values is not wrong in its place."""
+    """Whether one of the wrong values is valid for this schema."""
     if wrong is None:
         return optional
     if isinstance(form, Range):
@@ -474,9 +477,9 @@ def is_right(wrong, form, optional):
 
 
 @pytest.mark.parametrize("package,name", [("gan", CARDS[0]), ("acgan", CARDS[2]), ("dann", CARDS[3])])
-def test_cards_of_another_shape_end_in_a_sentence_or_a_table(project, package, name):
-    """Every value that the tables read, put wrong in every way, is refused by a sentence that names the file; where it is not
-    wrong, the tables can be made of it."""
+def test_malformed_cards_give_an_error_or_a_table(project, package, name):
+    """For all values that the tables use and all kinds of wrong values, the card is refused with an error that names
+    the file; if the value is valid, the tables can be created."""
     path = project / name
     whole = json.loads(path.read_text())
     places = [*leaves(report_numbers.FORMS[package])]
@@ -510,7 +513,7 @@ def test_cards_of_another_shape_end_in_a_sentence_or_a_table(project, package, n
 @pytest.mark.parametrize("change", [{"per_class": [50.0] * 9}, {"per_class": [50.0] * 11}, {"per_class": [101] * 10},
                                     {"per_class": ["x"] * 10}, {"per_class": None}, {"accuracy": -1}, {"accuracy": "x"},
                                     {"title": 3}, {"images": None}])
-def test_measurements_of_another_shape_are_named(tmp_path, change):
+def test_malformed_measurements_are_named(tmp_path, change):
     whole = {"title": "DANN", "images": "ab", "accuracy": 50.0, "per_class": [50.0] * 9 + [None]}
     path = tmp_path / "dann-mnistm-svhn.json"
     path.write_text(json.dumps(whole))
@@ -523,13 +526,13 @@ def test_measurements_of_another_shape_are_named(tmp_path, change):
 def test_a_damaged_readme_table_or_card_leaves_the_readme_alone(project, tmp_path):
     page = project / "README.md"
     shutil.copy(README, page)
-    for name in CARDS[1::-1]:  # one whose numbers are in the tables alone, and one that the text names too
+    for name in CARDS[1::-1]:  # one whose numbers are only in the table, and one that the text names too
         (project / name).write_text("{")
         with pytest.raises(InputError, match=name):
             report.write_readme(page)
     assert page.read_text() == README.read_text()
     for text in ("no marks", report.END + report.BEGIN, 2 * f"{report.BEGIN}{report.END}"):
-        with pytest.raises(InputError, match="marks"):
+        with pytest.raises(InputError, match="markers"):
             report.readme_text(text, {})
 
 
@@ -553,7 +556,7 @@ def test_where_the_report_cannot_be_written(tmp_path, make, folder, monkeypatch)
     assert (folder / "losses_dcgan.png").exists()
 
 
-@pytest.mark.parametrize("arguments,named", [(["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is no folder"),
+@pytest.mark.parametrize("arguments,named", [(["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is not a folder"),
                                              (["--data", "nowhere", "--only", "digits"], "nowhere/digits/svhn/test")])
-def test_what_is_not_there_is_named(make, folder, arguments, named):
+def test_unknown_arguments_are_named(make, folder, arguments, named):
     assert named in make("--output", folder, *arguments, fails=True)[1]

@@ -1,4 +1,4 @@
-"""Run folders: checkpoints, records, resume, what interrupts a training, and what may not."""
+"""Run folders: checkpoints, records, resuming, and interruptions."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def parts():
     return {"network": network, "optimiser": optimiser}
 
 
-def test_resume_needs_a_whole_checkpoint_and_drops_what_came_after_it(tmp_path):
+def test_resume_needs_a_complete_checkpoint_and_drops_later_records(tmp_path):
     folder = tmp_path / "run"
     run = runs.start(folder, {"lr": 1.0}, 10)
     run.log(1, 8, {"loss": 1.0})
-    assert runs.resume(folder, 10, CPU).first_step == 0  # nothing was saved yet: from the beginning
+    assert runs.resume(folder, 10, CPU).first_step == 0  # no checkpoint yet: starts from the beginning
     assert runs.start(folder, {"lr": 1.0}, 10).first_step == 0
     run = runs.start(folder, {"lr": 1.0}, 10)
     run.log(2, 8, {"loss": 1.0})
@@ -47,7 +47,7 @@ def test_resume_needs_a_whole_checkpoint_and_drops_what_came_after_it(tmp_path):
     run.save({"weights": torch.ones(2)})
     run.log(4, 8, {"loss": 0.5})  # killed before the next checkpoint
     with (folder / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 6, "lo')  # and torn
+        file.write('{"step": 6, "lo')  # and an incomplete line
     with pytest.raises(InputError, match="--resume"):
         runs.start(folder, {"lr": 1.0}, 10)
     again = runs.resume(folder, 10, CPU)
@@ -96,10 +96,10 @@ def test_a_checkpoint_of_other_parts_is_named(spoil, tmp_path):
     run = runs.Run(tmp_path, 10, 2, 1.0, state)
     with pytest.raises(InputError, match=r"last\.pt is not of this training"):
         run.restore(parts())
-    runs.Run(tmp_path, 10, 2, 1.0, state).restore(parts(), begin=2)  # an earlier stage's: nothing to restore
+    runs.Run(tmp_path, 10, 2, 1.0, state).restore(parts(), begin=2)  # an earlier stage: nothing to restore
 
 
-def test_steps_save_first_now_and_then_and_at_the_end_of_a_stage(tmp_path):
+def test_checkpoints_are_saved_first_at_intervals_and_at_the_end_of_a_stage(tmp_path):
     run, saved = runs.Run(tmp_path, 10, log_every=4, save_every=3), []
     run.save = lambda state: saved.append((run.step, *state))
     assert list(run.steps({"first": nn.Identity()}, 4)) == [0, 1, 2, 3]
@@ -112,7 +112,7 @@ def test_steps_save_first_now_and_then_and_at_the_end_of_a_stage(tmp_path):
     assert list(run.steps({})) == []
 
 
-def test_an_ornament_that_fails_and_a_closed_screen_do_not_end_a_training(tmp_path, monkeypatch, capsys):
+def test_a_failing_figure_and_a_closed_output_do_not_end_a_training(tmp_path, monkeypatch, capsys):
     run = runs.start(tmp_path / "run", {}, 10)
 
     def draw(colour):
@@ -140,8 +140,8 @@ def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
     assert len({runs.new_folder("dann", "x") for _ in range(3)}) == 3
 
 
-def test_missing_tensorboard_is_a_sentence_and_starts_no_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # importing it fails, installed or not
+def test_missing_tensorboard_gives_an_error_and_starts_no_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # makes the import fail
     with pytest.raises(InputError, match="pip install tensorboard"):
         runs.start(tmp_path / "run", {"lr": 1.0}, 10, tensorboard=True)
     assert runs.start(tmp_path / "run", {"lr": 1.0}, 10).first_step == 0
@@ -179,7 +179,7 @@ def test_resume_goes_on_with_the_same_images_only(root, started, tmp_path):
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--precision", "bf16"], "precision"), (["--preset", "report"], "preset"), (["--run", "elsewhere"], "--run"),
     (["--lr", "0.5"], "lr 0.001 -> 0.5"), (["--steps", "9"], "steps 3 -> 9")])
-def test_resume_refuses_what_would_make_another_run(arguments, says, root, started):
+def test_resume_refuses_options_of_another_run(arguments, says, root, started):
     result = call("dann.train", "--data", root, "--resume", started, *arguments, code=2)
     assert says in result.stderr and result.stderr.count("\n") == 1
 
@@ -192,7 +192,7 @@ def test_damaged_options_are_named(content, root, started, tmp_path):
     assert result.stderr.count("\n") == 1 and str(tmp_path / "run") in result.stderr
 
 
-def test_a_run_has_one_trainer_and_is_not_begun_twice(root, started):
+def test_a_run_is_locked_and_not_started_twice(root, started):
     with only_one(started, "another training goes on there"):
         assert "in use" in call("dann.train", "--data", root, "--resume", started, code=2).stderr
     assert "--resume" in call("dann.train", "--data", root, "--run", started, "--steps", "3", *SMALL, code=2).stderr
@@ -218,7 +218,7 @@ def test_progress_is_told_as_often_as_asked(root, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends_the_process(number, root, tmp_path):
-    """Ctrl-C, a polite kill, a closed terminal."""
+    """SIGINT, SIGTERM and SIGHUP."""
     command = [sys.executable, "-m", "dann.train", "--data", str(root), "--run", str(tmp_path / "run"), "--steps", "100000", *SMALL]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
         deadline = time.monotonic() + 60
@@ -271,7 +271,7 @@ def test_weights_round_trip_and_damage_is_named(tmp_path):
     None, [], 3, {}, {"options": {}}, {"program": "dann.train"}, card(program="gan.train"), card(program=["dann.train"]),
     card(options=[]), card(options={}), card(metrics=[1]), card(options={"network": "magic", "width": 4}),
     card(options={"network": "default", "width": -1}), card(options={"network": "default", "width": "64"})])
-def test_cards_that_are_none_are_named(content, tmp_path):
+def test_invalid_cards_are_named(content, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, parts()["network"], {})
     (tmp_path / "w.json").write_text(json.dumps(content))

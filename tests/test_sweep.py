@@ -1,5 +1,5 @@
-"""The sweep of scripts/results.sh: killed and continued, it ends with the same cards; what has a card is not made again; a figure
-is, where its weights, its data or its code have changed."""
+"""The sweep of scripts/results.sh: if it is killed and continued, the cards are the same; runs with a card are not
+repeated; figures are created again if their weights, data or code have changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARDS = ["dann/results/one.json", "adda/results/ablation/two.json", "dann/weight
 
 @pytest.fixture
 def place(tmp_path):
-    """A checkout with the programs, without cards and weights, whose environment is that of the tests."""
+    """A checkout without cards and weights, with the Python environment of the tests."""
     place = tmp_path / "a checkout"
     for name in ("common", "gan", "acgan", "dann", "adda", "scripts"):
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("weights", "results", "__pycache__"))
@@ -78,7 +78,7 @@ def wait_for(condition, process):
         time.sleep(0.01)
 
 
-# in place of scripts/start.py: notes what it is asked to do, and makes its files; where a file `<run> fails` lies, it fails
+# replaces scripts/start.py: logs its arguments, and creates the output files; fails if a file `<run> fails` exists
 NOTES = '''
 import json, os, sys, time
 from pathlib import Path
@@ -111,7 +111,8 @@ sys.exit(status)
 
 @pytest.fixture
 def noted(place, tmp_path, monkeypatch):
-    """What the programs of the sweep were asked to do since the last call, sorted; each only notes it."""
+    """A function that returns the commands of the sweep since its last call, sorted. They are only logged, not
+    executed."""
     (place / "scripts/start.py").write_text(NOTES)
     (tmp_path / "data/digits").mkdir(parents=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -126,7 +127,7 @@ def noted(place, tmp_path, monkeypatch):
 
 
 def by_hand(folder, root):
-    """The commands of the table, one after the other, without interruption; the cards by their names."""
+    """Run the commands of the table one after the other, without interruption. Returns the cards by name."""
     cards = {}
     for run, (name, options) in TABLE.items():
         package, card = name.split("/")[0], folder / Path(name).name
@@ -140,7 +141,7 @@ def by_hand(folder, root):
 
 @needs_snakemake
 def test_killed_and_continued_it_ends_with_the_same_cards(place, root, tmp_path, one_thread):
-    """The whole sweep is killed, without a chance to save, when a card is there and another run has its first checkpoint."""
+    """The sweep is killed with SIGKILL when one card exists and another run has its first checkpoint."""
     runs, arguments = tmp_path / "the runs", (root, tmp_path / "the runs", "--cores", 2, "cards")
     process = start(place, *arguments)
     stopped = []
@@ -159,7 +160,7 @@ def test_killed_and_continued_it_ends_with_the_same_cards(place, root, tmp_path,
     expected = by_hand(tmp_path / "by hand", root)
     assert {card: without_seconds(place / card) for card in CARDS} == expected
     assert all((place / card).stat().st_mtime_ns == time for card, time in made.items())
-    for run in stopped:  # begun once, and continued once
+    for run in stopped:  # started once, and resumed once
         assert (runs / run / "log.txt").read_text().count(" steps, seed ") == 2
     for run in TABLE:
         assert records(runs / run) == records(tmp_path / "by hand" / run)
@@ -167,7 +168,7 @@ def test_killed_and_continued_it_ends_with_the_same_cards(place, root, tmp_path,
 
 
 @needs_snakemake
-def test_each_rule_is_a_command_and_what_has_a_card_is_done(place, noted, tmp_path):
+def test_each_rule_is_a_command_and_runs_with_a_card_are_complete(place, noted, tmp_path):
     data, runs = tmp_path / "data", tmp_path / "runs"
 
     def commands(run, how):
@@ -177,14 +178,14 @@ def test_each_rule_is_a_command_and_what_has_a_card_is_done(place, noted, tmp_pa
         return [f"{package}.train --data {data} --preset default --seed 0 --{how} {runs / run} {options}",
                 f"{measure} --weights {runs / run}/weights.safetensors --data {data} --save {card}"]
 
-    (place / "two fails").touch()  # the others are made nevertheless
-    assert "start again" in sweep(place, data, runs, "cards", code=2)
+    (place / "two fails").touch()  # the others are still trained
+    assert "start it again" in sweep(place, data, runs, "cards", code=2)
     assert noted() == sorted(commands("one", "run") + commands("two", "run")[:1] + commands("three", "run"))
     (place / "two fails").unlink()
     for path in place.rglob("*.json"):
         os.utime(path, (10, 10))  # older than all weights, as after a git clone
     (place / CARDS[0]).unlink()
-    (place / "one fails").touch()  # its run has other options, say
+    (place / "one fails").touch()  # for example, because the options of its run differ
     sweep(place, data, runs, "cards", code=2)
     assert noted() == sorted(commands("one", "resume")[:1] + commands("two", "run"))
     assert (runs / "one/weights.safetensors").exists() and not (place / CARDS[0]).exists()
@@ -213,7 +214,7 @@ def test_a_figure_is_made_again_where_its_weights_data_or_code_changed(place, no
     assert noted() == sorted(text + faces + digits)
     (place / "gan/weights/dcgan.safetensors").write_text("others")
     (place / "gan/weights/dcgan.json").write_text("others")
-    (place / "dann/weights/dann-svhn-mnistm.json").touch()  # of the same content
+    (place / "dann/weights/dann-svhn-mnistm.json").touch()  # with the same content
     sweep(place, data)
     assert noted() == sorted(text + faces)
     (data / "digits/mnistm/test.csv").write_text("others")
@@ -245,7 +246,7 @@ def test_a_second_sweep_waits_for_the_first(place, noted, tmp_path):
     try:
         process = start(place, tmp_path / "data", tmp_path / "runs", "cards")
         assert process.stdout.readline() == "waiting for another run\n" and noted() == []
-        listed = sweep(place, tmp_path / "data", tmp_path / "runs", "cards", "--dry-run")  # which waits for nobody
+        listed = sweep(place, tmp_path / "data", tmp_path / "runs", "cards", "--dry-run")  # does not wait for the lock
         assert listed.count("rule train") == 3 and all(card in listed for card in CARDS) and noted() == []
     finally:
         os.close(folder)
@@ -254,7 +255,7 @@ def test_a_second_sweep_waits_for_the_first(place, noted, tmp_path):
 
 
 def test_the_cards_of_today_are_of_the_commands_in_the_list():
-    """Each run of the list is a training with options that it takes; a card that is there names the same command."""
+    """Each run in the list has valid options, and its card, if there is one, contains the same command."""
     lines = [line.split(None, 2) for line in (ROOT / "scripts/runs.txt").read_text().splitlines() if line and line[0] != "#"]
     assert len({run for run, *_ in lines}) == len({card for _, card, *_ in lines}) == len(lines) > 60
     for _, card, *rest in lines:

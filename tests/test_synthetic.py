@@ -1,4 +1,4 @@
-"""Made-up digits and faces: whole sets or none, and no other images overwritten."""
+"""Synthetic digits and faces: complete sets or none, and other images are not overwritten."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_other_images_are_not_overwritten(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("problem", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_what_ends_early_leaves_no_part_of_a_set(tmp_path, monkeypatch, problem):
+def test_interrupted_writing_leaves_no_partial_set(tmp_path, monkeypatch, problem):
     replace, calls = os.replace, []
 
     def some(*places):
@@ -64,7 +64,7 @@ def test_what_ends_early_leaves_no_part_of_a_set(tmp_path, monkeypatch, problem)
     with pytest.raises(KeyboardInterrupt if isinstance(problem, KeyboardInterrupt) else InputError):
         synthetic.write_digits(tmp_path, "svhn", "train", 5, seed=0)
     assert content(tmp_path) == {}
-    synthetic.write_digits(tmp_path, "svhn", "train", 5, seed=0)  # what is left does not block the next
+    synthetic.write_digits(tmp_path, "svhn", "train", 5, seed=0)  # leftovers do not block the next attempt
     assert len(content(tmp_path)) == 6
 
 
@@ -79,7 +79,7 @@ def test_two_at_once_and_places_that_cannot_be_made(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("option", "value"), [
     *(("--count", value) for value in ("0", "-3", "nan", "1e300", "100001")), ("--seed", "-1"), ("--seed", "9" * 20)])
-def test_numbers_out_of_range_are_one_sentence(tmp_path, monkeypatch, capsys, option, value):
+def test_numbers_out_of_range_give_one_line_errors(tmp_path, monkeypatch, capsys, option, value):
     with pytest.raises(SystemExit) as end:
         build(monkeypatch, "--to", tmp_path / "data", option, value)
     said = capsys.readouterr().err
@@ -96,7 +96,7 @@ def test_a_folder_that_is_a_link_is_followed(tmp_path):
 
 
 def test_mnistm_digits_are_the_clutter_inverted(tmp_path, monkeypatch):
-    """As in the published set: every pixel of the stroke is wholly inverted, however faint it is, and no other."""
+    """As in the published set, all pixels of the stroke, even faint ones, are fully inverted, and no others."""
     strokes, walls = [], []
     stroke, texture = synthetic.stroke, synthetic.texture
     monkeypatch.setattr(synthetic, "stroke", lambda *rest: strokes.append(stroke(*rest)) or strokes[-1])

@@ -1,5 +1,4 @@
-"""Two processes on the CPU (gloo), started by torchrun: the same steps as one process makes, one run folder, and how
-they end."""
+"""Two CPU processes (gloo) started by torchrun: the same steps as a single process, one run folder, and termination."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ def gone(process):
 
 
 def start(arguments, checkpoint, temporary):
-    """Two processes, as soon as that checkpoint is there or they have ended; and their numbers by rank."""
+    """Start two processes, and wait until the checkpoint exists or they have ended. Also returns their PIDs by rank."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     training = subprocess.Popen([*TORCHRUN, *map(str, arguments)], cwd=ROOT, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -52,7 +51,7 @@ def start(arguments, checkpoint, temporary):
 
 
 def ended(training, found):
-    """What became of it: its output, and whether its processes are gone."""
+    """The output of a training, and whether its processes have ended."""
     began = time.monotonic()
     try:
         out, err = training.communicate(timeout=60)
@@ -72,7 +71,7 @@ def data(root):
 
 @pytest.fixture(scope="module")
 def one(data, tmp_path_factory):
-    """The folder of what one process trains; FOLDER/stopped ended in the middle."""
+    """The output folder of one process. FOLDER/stopped is an interrupted training."""
     folder = tmp_path_factory.mktemp("one")
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -88,7 +87,7 @@ def one(data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(data, one, tmp_path_factory):
-    """The folder of what two processes train, and go on with."""
+    """The output folder of two processes, which also resume FOLDER/stopped."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "stopped").mkdir()
     for file in ("options.json", "last.pt"):
@@ -104,7 +103,7 @@ def weights(folder, name, rank=0):
 
 @pytest.mark.parametrize("name", several.STEPS)
 def test_the_steps_of_two_processes_are_those_of_one(name, one, two):
-    """Gradient descent, so that equal weights say that the averaged gradients were those of the whole batch."""
+    """With gradient descent, equal weights mean that the averaged gradients are those of the whole batch."""
     expected, found = weights(one, name), weights(two[0], name)
     assert expected.keys() == found.keys()
     for key, value in expected.items():
@@ -136,7 +135,7 @@ def test_ctrl_c_ends_all_and_keeps_the_checkpoint(two):
     assert result.returncode == 1 and result.gone
     assert result.seconds < 25, "torchrun itself would kill after 30"
     assert result.stdout.count("continue with: torchrun --nproc-per-node 2 -m dann.train") == 1
-    assert str(ROOT / "common") not in result.stderr  # no traceback of ours
+    assert str(ROOT / "common") not in result.stderr  # no traceback from this repository
     assert torch.load(folder / "endless/last.pt", weights_only=True)["step"] > 0
 
 
@@ -177,7 +176,7 @@ def test_shares_make_up_the_batch_and_keep_halves_together(second_of_three, monk
     (["--batch", "16"], "--batch 16 cannot be shared equally among 3"),
     (["--batch", "12", "--source-batch", "8"], "--source-batch 8 cannot"),
     (["--batch", "12", "--source-batch", "6", "--device", "cuda:1"], "torchrun takes cuda")])
-def test_what_several_processes_cannot_do_is_one_sentence(arguments, says, second_of_three, data):
+def test_unsupported_options_with_several_processes_give_one_line_errors(arguments, says, second_of_three, data):
     result = call("adda.train", "--data", data, *arguments, code=2)
     assert says in result.stderr and result.stderr.count("\n") == 1
 
@@ -215,7 +214,7 @@ def test_a_parallel_network_shares_its_tensors_and_nothing_else(monkeypatch):
 
 
 def test_on_gpus_batchnorm_sees_the_whole_batch(monkeypatch):
-    """On tensors without content, since there may be no GPU."""
+    """On fake tensors, since there may be no GPU."""
     monkeypatch.setattr(processes, "COUNT", 2)
     monkeypatch.setattr(nn.parallel, "DistributedDataParallel", lambda part: nn.Sequential(part))
     with FakeTensorMode():
@@ -228,7 +227,7 @@ def test_on_gpus_batchnorm_sees_the_whole_batch(monkeypatch):
 
 
 def test_statistics_are_estimated_of_either_batchnorm(monkeypatch):
-    monkeypatch.setattr(nn.SyncBatchNorm, "forward", _BatchNorm.forward)  # which is for GPUs
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", _BatchNorm.forward)  # SyncBatchNorm requires GPUs
     monkeypatch.setattr(nn.SyncBatchNorm, "_check_input_dim", lambda *_: None)
     images = [torch.rand(4, 3, 8, 8) for _ in range(3)]
     found = [estimate_statistics(nn.Sequential(kind(3)), images)[0]
