@@ -1,3 +1,3 @@
 """Problem 4: improved adaptation of digits (ADDA and self-training)."""
 
-import common  # noqa: F401  (see there: Ctrl-C while a program starts)
+import common  # noqa: F401  (its import sets how Ctrl-C is handled during start-up)

@@ -1,8 +1,8 @@
-"""What two of the problems need and none of them owns."""
+"""Code shared by the four problems."""
 
 import sys
 
-# `python -m dann.train` is being started: Ctrl-C while it imports is no traceback. common.cli.run_main catches it again.
+# While `python -m dann.train` imports its modules, Ctrl-C should not print a traceback. common.cli.run_main handles it later.
 if sys.argv[:1] == ["-m"]:
     import signal
 

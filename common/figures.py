@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 
 from common.cli import InputError, whole
-from common.faces import SIZE
 from common.files import check_writable, make_folder, tidy_folder, write
 from common.pictures import SUFFIXES
 
@@ -119,12 +118,11 @@ def walk(z: Tensor, steps: int) -> Tensor:
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
 
 
-def check_walk(path: Path, steps: int) -> None:
-    """Raises InputError, before any work, if `save_walk` cannot write that many images to `path`."""
-    check_picture(path, ".gif")
-    height = -(-steps // 10) * (SIZE + PADDING) + PADDING
+def check_height(path: Path, count: int, columns: int, size: int) -> None:
+    """Raises InputError, before any work, if a JPEG cannot be high enough for `count` images of that size in a grid."""
+    height = -(-count // columns) * (size + PADDING) + PADDING
     if path.suffix.lower() in (".jpg", ".jpeg") and height > LONGEST:
-        raise InputError(f"{path}: a JPEG is at most {LONGEST} pixels high, and {steps} steps need {height}; use .png")
+        raise InputError(f"{path}: a JPEG is at most {LONGEST} pixels high, and {count} images need {height}; use .png")
 
 
 def save_walk(path: Path, images: Tensor) -> None:

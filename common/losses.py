@@ -16,7 +16,7 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def imbalance(logits: Tensor) -> Tensor:
     """-mean_k log p̄_k, where p̄ is the mean prediction of the batch. It prevents collapse, to which entropy
-    minimisation alone can lead: the loss grows without bound as the probability of a class vanishes. Its weight should
+    minimisation alone can lead: the loss grows as the probability of a class vanishes (down to 1e-6). Its weight should
     be small, since the classes of the target need not be balanced."""
     return -logits.float().softmax(1).mean(0).clamp(min=1e-6).log().mean()
 

@@ -21,8 +21,8 @@ from common.figures import (
     PART,
     add_arguments,
     check_faces,
+    check_height,
     check_picture,
-    check_walk,
     figure_path,
     grid,
     save_faces,
@@ -73,9 +73,11 @@ def main() -> None:
     elif args.sheet:
         check_picture(args.sheet)
     else:
-        check_walk(args.interpolate, count)
+        check_picture(args.interpolate, ".gif")
 
     generator = load_generator(args.weights, choose_device(args.device))
+    if args.sheet or args.interpolate:
+        check_height(args.sheet or args.interpolate, count, 20 if args.sheet else 10, generator.size)
     if args.figure:
         save_picture(path, grid(generate(generator, noise(32, args.seed)), 8))
     elif args.sheet:

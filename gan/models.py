@@ -21,6 +21,7 @@ class Generator(nn.Module):
 
     def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64) -> None:
         super().__init__()
+        self.size = size
         self.layers = up_convolutions(INPUTS, width, size)
         initialise(self, deviation)
 

@@ -18,7 +18,7 @@ import gan.generate
 import gan.models
 import gan.options
 from common.cli import InputError
-from common.figures import check_faces, check_walk, figure_path, grid, save_picture, walk
+from common.figures import check_faces, check_height, figure_path, grid, save_picture, walk
 from common.weights import save_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -131,9 +131,10 @@ def test_walks(weights, tmp_path):
     assert Image.open(tmp_path / "walk.gif").n_frames == 4 and Image.open(tmp_path / "walk.jpg").size == (662, 134)
     strip = grid(faces_of(weights, walk(gan.models.noise(9, 0), 17)), 10)
     assert np.array_equal(np.asarray(strip), np.asarray(Image.open(tmp_path / "strip.png")))
-    check_walk(tmp_path / "long.png", 100_000)
+    check_height(tmp_path / "long.png", 100_000, 10, 64)
+    check_height(tmp_path / "long.jpg", 9_920, 10, 64)
     with pytest.raises(InputError, match=r"long.jpg.*use .png"):
-        check_walk(tmp_path / "long.jpg", 100_000)
+        check_height(tmp_path / "long.jpg", 9_920, 10, 128)
 
 
 def test_a_sheet_and_a_strip(weights, tmp_path):
@@ -172,9 +173,16 @@ def test_numbers_out_of_range(package, arguments, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize("kind", ["--sheet", "--interpolate"])
+def test_a_picture_too_high_for_jpeg_is_refused_before_faces_are_generated(kind, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(gan.generate, "generate", None)
+    said = refused("gan.generate", kind, tmp_path / "x.jpg", "--weights", weights["gan"], "--count", 50_000)
+    assert "a JPEG is at most" in said and not (tmp_path / "x.jpg").exists()
+
+
 PLACES = [("gan", "--output {file}"), ("gan", "--output {file}/below"), ("gan", "--interpolate {file}/w.gif"),
           ("gan", "--interpolate w.mp4"), ("gan", "--interpolate w"), ("gan", "--interpolate {folder}/w.gif --count 3"),
-          ("gan", "--interpolate w.jpg --count 50000"), ("gan", "--figure {file}"), ("gan", "--figure {file}/f.png"),
+          ("gan", "--figure {file}"), ("gan", "--figure {file}/f.png"),
           ("gan", "--figure nowhere"), ("gan", "--figure nowhere/f.jpg"),
           ("acgan", "--pairs {file}"), ("acgan", "--pairs {file}/below"), ("acgan", "--pairs {half}"), ("acgan", "--figure {file}")]
 
