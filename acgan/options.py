@@ -35,7 +35,7 @@ class Options(Game):
 def preset(name: str) -> Options:
     """`report` is the recipe of the original report (section 4); `default` is this repository's."""
     if name == "report":
-        return Options(**REPORT, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, keep="", strength=1.0)
+        return Options(**REPORT, epochs=100, d_width=0, class_on_fake=True, pair_weight=0.0, balanced=False, keep="", strength=1.0)
     return Options()
 
 

@@ -49,7 +49,7 @@ class Game:
 
 
 # the recipe of the original report: the same losses, without augmentation or averaging (report, sections 3 and 4)
-REPORT: dict[str, Any] = {"loss": "bce", "epochs": 100, "batch": 128, "flip": False, "diffaugment": False, "ema": 0.0}
+REPORT: dict[str, Any] = {"loss": "bce", "lr": 1e-4, "batch": 128, "flip": False, "diffaugment": False, "ema": 0.0}
 
 
 def may_grow(game: Game) -> bool:

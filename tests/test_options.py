@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import call
 
+import acgan.options
+import gan.options
 from common import options as command_line
 from common.cli import InputError, Parser, Range, run_main, whole
 from dann.options import Options
@@ -124,3 +126,13 @@ def test_help_shows_the_defaults_that_hold(arguments, value):
 def test_help_of_every_program_is_printed(capsys):
     for module in ("dann.train", "adda.evaluate", "gan.generate", "scripts.score"):
         assert "--help" in call(module, "--help").stdout and sys.argv
+
+
+def test_the_report_presets_of_the_gans_are_the_recipes_of_the_original():
+    """Adam 1e-4, betas (.5, .999), batches of 128, 50 and 100 epochs; nothing augmented or averaged."""
+    for package, epochs in ((gan, 50), (acgan, 100)):
+        found = package.options.preset("report")
+        assert (found.lr, found.betas, found.batch, found.epochs) == (1e-4, (0.5, 0.999), 128, epochs)
+        assert (found.network, found.loss, found.flip, found.diffaugment, found.ema, found.gamma) == ("report", "bce", False, False, 0, 0)
+    # ACGAN: class loss on real and generated faces, whose classes are those of the real faces
+    assert found.class_on_fake and not found.balanced and not found.pair_weight and not found.keep and found.strength == 1
