@@ -72,8 +72,9 @@ class ClassFrequencies(nn.Module):
         self.estimate.lerp_(mean_of_all(logits.softmax(1).mean(0)), 0.01)
 
     def log_ratio(self) -> Tensor:
-        """(K,) log of each frequency relative to equal frequencies."""
-        return (len(self.estimate) * self.estimate).log()
+        """(K,) log of each frequency relative to equal frequencies, but at least log 0.1: a class that is never predicted
+        must not be pushed away for good."""
+        return (len(self.estimate) * self.estimate).clamp(min=0.1).log()
 
 
 class Grey(nn.Module):

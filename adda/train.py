@@ -192,8 +192,8 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
         teachers.network.train()  # with the statistics of the batch: running averages would mix the domains
         index, images = batches(step), data.unlabelled[unlabelled_batches(step)]
         with torch.no_grad(), autocast(device, precision):
-            named = [teacher(share(shift(plain(images), 2, draws))) for teacher in teachers.network]
-            teacher_logits = losses.mean_prediction(named).repeat(len(students), 1)
+            logits = [teacher(share(shift(plain(images), 2, draws))) for teacher in teachers.network]
+            teacher_logits = losses.mean_prediction(logits).repeat(len(students), 1)
             frequencies.update(teacher_logits)
         with autocast(device, precision):
             source_logits = torch.cat([student(share(source_view(data.images[index], options, draws))) for student in students])
@@ -216,7 +216,7 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
         checkpoint = done % CHECKPOINT_EVERY == 0 or done == options.self_training_steps
         if run.log_due(step) or checkpoint:
             metrics = {"class loss": source_loss.item(), "target loss": target_loss.item(),
-                       "mask": 100 * mask.float().mean().item(), "agreement": 100 * losses.agreement(named).item()}
+                       "mask": 100 * mask.float().mean().item(), "agreement": 100 * losses.agreement(logits).item()}
             if checkpoint:
                 metrics |= keep_checkpoint(first, options, data, run, done)
             run.log(step + 1, len(index) + len(images), metrics)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from adda import losses
-from adda.models import build
+from adda.models import ClassFrequencies, build
 from common.criteria import criteria
 from common.losses import SOURCE, TARGET, domain_accuracy, domain_loss
 
@@ -120,3 +120,22 @@ def test_conditional_discriminator_sees_classes_but_does_not_train_the_classifie
     assert not torch.allclose(out, discriminator(features, logits.roll(1, 1)))
     out.sum().backward()
     assert logits.grad is None
+
+
+def test_class_frequencies_follow_predictions_and_no_class_is_lost():
+    frequencies = ClassFrequencies(4)
+    assert frequencies.log_ratio().tolist() == [0, 0, 0, 0]
+    logits = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.3, 0.5, 0.1, 0.1]]).log()
+    frequencies.update(logits)
+    assert frequencies.estimate.tolist() == pytest.approx([0.2525, 0.2505, 0.2485, 0.2485])
+    for _ in range(2000):
+        frequencies.update(torch.tensor([[0.5, 0.25, 0.25, 1e-9]]).log())
+    assert frequencies.log_ratio().tolist() == pytest.approx([math.log(2), 0, 0, math.log(0.1)], abs=1e-4)
+
+
+def test_the_teacher_is_the_mean_of_the_probabilities_and_unsure_where_networks_disagree():
+    first, second = torch.tensor([[5.0, 0], [5.0, 0]]), torch.tensor([[5.0, 0], [0, 5.0]])
+    mean = losses.mean_prediction([first, second]).softmax(1)
+    torch.testing.assert_close(mean, (first.softmax(1) + second.softmax(1)) / 2)
+    assert losses.confidence(mean.log()).tolist() == pytest.approx([0.9933, 0.5], abs=1e-4)
+    assert losses.agreement([first, second]) == 0.5
