@@ -15,7 +15,7 @@ from torch import Tensor
 
 from acgan.models import Generator, noise
 from acgan.options import Options
-from acgan.train import pairs, told
+from acgan.train import pairs, with_class
 from common.cli import InputError, Parser, real, run_main, whole
 from common.device import choose_device
 from common.figures import MOST, PART, add_arguments, check_faces, check_picture, figure_path, grid, save_faces, save_picture
@@ -36,7 +36,7 @@ def load_generator(weights: Path, device: torch.device) -> tuple[Generator, floa
 def strip(generator: Generator, z: Tensor, strength: float, steps: int = 5) -> Tensor:
     """z (N, 100) → uint8 (steps·N, 3, H, W): the N faces without the attribute, then with increasing amounts of it."""
     values = torch.linspace(0.5 - strength / 2, 0.5 + strength / 2, steps).tolist()
-    return torch.cat([told(generator, z, value) for value in values])
+    return torch.cat([with_class(generator, z, value) for value in values])
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from common.adversary import REPORT, Game, check_game
+from common.adversary import REPORT, GanOptions, check
 from common.cli import InputError
 from common.options import flags, option, options_from
 
@@ -13,7 +13,7 @@ PRESETS = ("default", "report")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(Game):
+class Options(GanOptions):
     """The defaults are those of the released run."""
 
     d_width: int = option(32, "channels of the discriminator's first stage; half the generator's width, for faster "
@@ -44,7 +44,7 @@ def chosen(args: argparse.Namespace) -> Options:
     options = options_from(args, preset(args.preset))
     if options.pair_weight and (options.batch % 2 or not options.balanced):
         raise InputError("--pair-weight needs --balanced and an even --batch: each class is half of the batch")
-    check_game(options)
+    check(options)
     return options
 
 

@@ -113,7 +113,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
             if warning := adversary.collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % per_epoch == 0:
-            run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
+            run.try_drawing(show, final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
     return final_network(averaged.network, 2000)
 
 
@@ -136,13 +136,13 @@ def final_network(averaged: Generator, count: int) -> Generator:
 
 
 def pairs(generator: Generator, z: Tensor, strength: float) -> Tensor:
-    """z (N, 100) → uint8 (2, N, 3, 64, 64): faces with the attribute, and faces of the same noise without it. The class
+    """z (N, 100) → uint8 (2, N, 3, size, size): faces with the attribute, and faces of the same noise without it. The class
     values are 0.5 ± strength / 2: 1 and 0 at strength 1; a higher strength compensates for the small change that
     training with a pair loss yields."""
-    return torch.stack([told(generator, z, 0.5 + strength / 2), told(generator, z, 0.5 - strength / 2)])
+    return torch.stack([with_class(generator, z, 0.5 + strength / 2), with_class(generator, z, 0.5 - strength / 2)])
 
 
-def told(generator: Generator, z: Tensor, value: float) -> Tensor:
+def with_class(generator: Generator, z: Tensor, value: float) -> Tensor:
     """z (N, 100) → uint8 (N, 3, H, W) on the CPU, with the same class value for all faces."""
     device = next(generator.parameters()).device
     with torch.inference_mode():

@@ -20,7 +20,7 @@ KINDS = ("bce", "relativistic")
 
 
 @dataclass(frozen=True)
-class Game:
+class GanOptions:
     """Options of adversarial training on faces. The defaults, the standard loss without augmentation of the
     discriminator's input, gave the better faces in short runs."""
 
@@ -52,39 +52,39 @@ class Game:
 REPORT: dict[str, Any] = {"loss": "bce", "lr": 1e-4, "batch": 128, "flip": False, "diffaugment": False, "ema": 0.0}
 
 
-def may_grow(game: Game) -> bool:
+def may_grow(options: GanOptions) -> bool:
     """Whether a run can be extended to more epochs: only if no schedule depends on their number."""
-    return not game.anneal
+    return not options.anneal
 
 
-def check_game(game: Game) -> None:
+def check(options: GanOptions) -> None:
     """Raises InputError for a gradient penalty on a discriminator with BatchNorm, and if the file of --from does not
     exist."""
-    if game.from_ and not Path(game.from_).is_file():
-        raise InputError(f"{game.from_} does not exist; --from takes the weights of a generator")
-    if game.gamma and game.network == "report":
+    if options.from_ and not Path(options.from_).is_file():
+        raise InputError(f"{options.from_} does not exist; --from takes the weights of a generator")
+    if options.gamma and options.network == "report":
         raise InputError("--gamma needs --network default; the report's discriminator has BatchNorm, with "
                          "which the logit of a face depends on the other faces of the batch")
 
 
-def adam(network: nn.Module, game: Game) -> torch.optim.Adam:
+def adam(network: nn.Module, options: GanOptions) -> torch.optim.Adam:
     """The Adam optimiser of either network (Radford et al. 2016, section 4)."""
-    return torch.optim.Adam(network.parameters(), game.lr, game.betas, fused=True)
+    return torch.optim.Adam(network.parameters(), options.lr, options.betas, fused=True)
 
 
-def set_rates(game: Game, progress: float, *optimisers: torch.optim.Optimizer) -> None:
+def set_rates(options: GanOptions, progress: float, *optimisers: torch.optim.Optimizer) -> None:
     """Set the learning rate for a `progress` of training between 0 and 1."""
-    rate = falling(game.lr, 0.25, progress) if game.anneal else game.lr
+    rate = falling(options.lr, 0.25, progress) if options.anneal else options.lr
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = rate
 
 
-def penalties(game: Game, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+def penalties(options: GanOptions, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """γ/2 (R1 + R2), multiplied by `penalty_every`, for a `progress` of training between 0 and 1."""
-    gamma = falling(game.gamma, 0.1, progress) if game.anneal else game.gamma
+    gamma = falling(options.gamma, 0.1, progress) if options.anneal else options.gamma
     both = gradient_penalty(discriminate, real) + gradient_penalty(discriminate, fake)
-    return game.penalty_every * gamma / 2 * both
+    return options.penalty_every * gamma / 2 * both
 
 
 def discriminator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:

@@ -123,7 +123,7 @@ class Run:
                              f"with --resume {self.folder}") from None
         if self.tensorboard is not None:
             for name, value in metrics.items():
-                self.ornament(self.tensorboard.add_scalar, name.replace(" ", "_"), value, step)
+                self.try_drawing(self.tensorboard.add_scalar, name.replace(" ", "_"), value, step)
 
     def say(self, line: str) -> None:
         """Write a line to the screen and to log.txt. The training goes on if one of them is closed or full."""
@@ -140,7 +140,7 @@ class Run:
         except OSError:
             pass
 
-    def ornament(self, make: Callable[..., Any], *arguments: Any) -> None:
+    def try_drawing(self, make: Callable[..., Any], *arguments: Any) -> None:
         """Draw something that is not essential, such as a sample picture. A failure is reported and does not stop
         the training."""
         try:

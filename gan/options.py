@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from common.adversary import REPORT, Game, check_game
+from common.adversary import REPORT, GanOptions, check
 from common.options import flags, options_from
 
 PRESETS = ("default", "report")
 
 
-Options = Game  # the defaults are those of the released run
+Options = GanOptions  # the defaults are those of the released run
 
 
 def preset(name: str) -> Options:
@@ -21,7 +21,7 @@ def preset(name: str) -> Options:
 def chosen(args: argparse.Namespace) -> Options:
     """The preset selected on the command line, with the options given there in place of its values."""
     options = options_from(args, preset(args.preset))
-    check_game(options)
+    check(options)
     return options
 
 

@@ -88,7 +88,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
             if warning := adversary.collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
-            run.ornament(show, final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
+            run.try_drawing(show, final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
     return final_network(averaged.network, 2000)
 
 

@@ -151,7 +151,7 @@ def test_a_sheet_and_a_strip(weights, tmp_path):
     assert strip.shape == (5 * 66 + 2, 10 * 66 + 2, 3)
     assert np.abs(strip[4 * 66:] - pairs[:68]).max() <= 1 and np.abs(strip[:68] - pairs[66:]).max() <= 1
     generator = acgan.generate.load_generator(weights["acgan"], torch.device("cpu"))[0]
-    middle = np.asarray(grid(acgan.train.told(generator, acgan.models.noise(10, 0), 0.5), 10)).astype(int)
+    middle = np.asarray(grid(acgan.train.with_class(generator, acgan.models.noise(10, 0), 0.5), 10)).astype(int)
     assert np.abs(strip[2 * 66:3 * 66] - middle[:66]).max() <= 1
     assert "does not end in" in call("acgan.generate", "--strip", tmp_path / "strip.gif", code=2).stderr
 

@@ -115,7 +115,7 @@ def test_released_generators_draw_the_same_pictures():
         choose_device(device.type)
         generator = gan.generate.load_generator(gan.generate.WEIGHTS, device)
         faces.append(gan.generate.generate(generator, gan.models.noise(64, 0)).int())
-        told, strength = acgan.generate.load_generator(acgan.generate.WEIGHTS, device)
-        pairs.append(acgan.train.pairs(told, acgan.models.noise(32, 0), strength).int())
+        generator, strength = acgan.generate.load_generator(acgan.generate.WEIGHTS, device)
+        pairs.append(acgan.train.pairs(generator, acgan.models.noise(32, 0), strength).int())
     for on_cpu, on_gpu in (faces, pairs):
         assert (on_cpu - on_gpu).abs().max() <= 1

@@ -118,7 +118,7 @@ def test_a_failing_figure_and_a_closed_output_do_not_end_a_training(tmp_path, mo
     def draw(colour):
         raise FileNotFoundError(f"no {colour} paint")
 
-    run.ornament(draw, "blue")
+    run.try_drawing(draw, "blue")
     assert "the training goes on" in (run.folder / "log.txt").read_text() and "blue" in capsys.readouterr().out
 
     class Closed:
