@@ -14,9 +14,9 @@ from scripts.report_numbers import DIRECTIONS, earlier, measurement
 
 RELEASED = ("dann", "adda+st")
 AGAIN = "to be trained again"
-EARLIER = ("Rows \"to be trained again\": an earlier MNIST-M of this repository kept the digits' grey levels when it blended "
-           "them, where the published set makes them black and white first. Networks that were trained on it do not count. "
-           "† These released weights were trained on it, and are measured on the right set; they will be replaced.")
+EARLIER = ("Rows \"to be trained again\": an earlier MNIST-M of this repository kept the grey levels of the digits, whereas the "
+           "published set binarises them before blending. Results of networks trained on it are left out. † These released "
+           "weights were trained on it, with an earlier recipe. They are evaluated on the correct set, and will be replaced.")
 ROWS = (("source-only", "default", "source only: no target image touched"), ("source-only", "adabn", "the same, then AdaBN"),
         ("dann", "default", "**DANN**, the weights of `hw3_p3.sh`"), ("dann", "seeds", "DANN, mean ± standard deviation"),
         ("adda", "default", "ADDA, our network"), ("adda+st", "default", "**ADDA + self-training**, the weights of `hw3_p4.sh`"),
