@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.losses import entropy
+
 
 def criteria(logits: Tensor, threshold: float = 0.9) -> dict[str, float]:
     """Criteria for predictions with logits (N, K): the share that is confident (largest probability above the
@@ -18,7 +20,7 @@ def criteria(logits: Tensor, threshold: float = 0.9) -> dict[str, float]:
     probabilities = logits.float().softmax(1)
     norm = torch.linalg.matrix_norm(probabilities, "nuc") / math.sqrt(probabilities.numel())
     return {"confident": (probabilities.amax(1) > threshold).float().mean().item(),
-            "entropy": _entropy(probabilities).mean().item(), "class entropy": _entropy(probabilities.mean(0)).item(),
+            "entropy": entropy(probabilities).mean().item(), "class entropy": entropy(probabilities.mean(0)).item(),
             "nuclear norm": norm.item()}
 
 
@@ -28,7 +30,3 @@ def of_network(network: nn.Module, images: Tensor) -> dict[str, Any]:
     with torch.inference_mode():
         logits = torch.cat([network(part.float() / 255) for part in images.split(500)])
     return {**criteria(logits), "predictions": " ".join(map(str, logits.argmax(1).tolist()))}
-
-
-def _entropy(probabilities: Tensor) -> Tensor:
-    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-1)

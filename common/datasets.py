@@ -139,8 +139,8 @@ def read_classes(table: Path, names: list[str]) -> tuple[str, ...]:
     """The distinct labels of the named images, in ascending order if all are numbers, else in alphabetical order.
     InputError if an image has no label or if all labels are the same."""
     texts = _label_texts(table, names)
-    if "" in texts:
-        raise InputError(f"{table}: {names[texts.index('')]} has no label")
+    if missing := [name for name, text in zip(names, texts, strict=True) if text.lower() in ("", "nan")]:
+        raise InputError(f"{table}: {missing[0]} has no label")
     if len(set(texts)) < 2:
         raise InputError(f"{table}: all images have the label {texts[0]!r}; there is nothing to tell apart")
     numbers = all(number(text) is not None for text in set(texts))

@@ -3,6 +3,7 @@ see."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def title(domain: str) -> str:
 def name(domain: str) -> str:
     """The name of a domain in file names."""
     return Path(domain).resolve().name
+
+
+def absolute(domain: str) -> str:
+    """A folder as an absolute path, so that a run can be resumed and measured from any working directory."""
+    return domain if domain in DOMAINS else os.path.abspath(domain)
 
 
 def other(domain: str) -> str:

@@ -14,6 +14,11 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), labels)
 
 
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy (nats) of distributions (..., K), over the last dimension."""
+    return -(probabilities * probabilities.clamp(min=1e-12).log()).sum(-1)
+
+
 def imbalance(logits: Tensor) -> Tensor:
     """-mean_k log p̄_k, where p̄ is the mean prediction of the batch. It prevents collapse, to which entropy
     minimisation alone can lead: the loss grows as the probability of a class vanishes (down to 1e-6). Its weight should

@@ -15,6 +15,7 @@ from torch import nn
 from common import processes, runs
 from common.cli import InputError, Parser, whole
 from common.device import choose_device, choose_precision, describe
+from common.domains import absolute
 from common.files import only_one
 from common.options import add_options, check, flag, from_json, options_from, replace, show_defaults
 from common.weights import save_weights, versions
@@ -64,6 +65,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
         given.preset = getattr(given, "preset", None) or "default"
         show_defaults(parser, chosen(given))
     args, program = parser.parse_args(), parser.prog.removeprefix("python -m ")
+    for role in {"source", "target"} & {*vars(args)}:
+        setattr(args, role, absolute(getattr(args, role)))
     before = None
     if args.resume:
         options, before = _resumed(args, program, cls, chosen, may_grow)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import common.losses
+
 
 class _Reversal(torch.autograd.Function):
     @staticmethod
@@ -39,4 +41,4 @@ def entropy(logits: Tensor, views: int = 1) -> Tensor:
     Bengio 2004), and where none runs between two views of an image either: the entropy of a mean is the mean entropy and how
     far the views are apart (their Jensen-Shannon divergence). No label is involved."""
     mean = logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
-    return -(mean * mean.clamp(min=1e-12).log()).sum(1).mean()
+    return common.losses.entropy(mean).mean()

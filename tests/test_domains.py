@@ -104,7 +104,20 @@ def test_classes_are_the_different_labels_in_a_fixed_order(labels, classes, tmp_
     assert [found[place] for place in places] == [label.removesuffix(".0") for label in labels.split()]
 
 
-@pytest.mark.parametrize(("labels", "says"), [("a a a", "all images have the label 'a'"), ("a b ", "2.png has no label")])
+def test_folders_are_kept_as_absolute_paths(own, tmp_path, monkeypatch):
+    """A run is resumed and measured from another working directory, and `a` and `a/` are one domain."""
+    monkeypatch.chdir(own)
+    length = ["--steps", "2", *TINY]
+    call("dann.train", "--source", "drawn", "--target", "photographs/", "--run", tmp_path / "run", *length)
+    assert "name two domains" in call("dann.train", "--source", "drawn", "--target", "drawn/", *length, code=2).stderr
+    call("dann.train", "--source", "drawn", "--resume", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    call("dann.train", "--resume", tmp_path / "run")
+    call("dann.evaluate", "--weights", tmp_path / "run/weights.safetensors")
+
+
+@pytest.mark.parametrize(("labels", "says"), [
+    ("a a a", "all images have the label 'a'"), ("a b ", "2.png has no label"), ("1.0 nan 2.0", "1.png has no label")])
 def test_labels_from_which_nothing_can_be_learned(labels, says, tmp_path):
     rows = [f"{n}.png,{label}" for n, label in enumerate(labels.split(" "))]
     (tmp_path / "t.csv").write_text("\n".join(["image_name,label", *rows]))
