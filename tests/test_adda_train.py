@@ -101,23 +101,25 @@ def check_weights(mine, theirs):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("begin", [0, 14])
 @pytest.mark.parametrize("recipe", ["default", "report"])
-def test_steps_of_stage_1_are_the_papers(recipe, root, tmp_path, monkeypatch):
+def test_steps_of_stage_1_are_the_papers(recipe, begin, root, tmp_path, monkeypatch):
     plain_sgd(monkeypatch)
     options = tiny("adda", recipe, lr=0.05, source_steps=8, ema=0.9)
     torch.manual_seed(0)
     network, _ = build(options.network, options.width)
     data, expected, average = data_of(options, root), copy.deepcopy(network).train(), copy.deepcopy(network)
-    run = open_run(tmp_path / "run", 14)
-    run.step = run.first_step = 3
-    result = method.train_source(network, options, data, run, 0, CPU, "fp32")
-    for step in range(3, 8):
+    run = open_run(tmp_path / "run", begin + 14)
+    run.step = run.first_step = begin + 3
+    result = method.train_source(network, options, data, run, begin, CPU, "fp32")
+    for done in range(3, 8):
+        step = begin + done
         images, labels, _, views = batch_of(options, data, options.batch, step)
         scores = expected.classifier(expected.encoder(expected.scale(source_view(images, options, views)))).log_softmax(1)
         gradients = torch.autograd.grad(-scores[torch.arange(len(labels)), labels].mean(), [*expected.parameters()])
-        rate = 0.05 * ((1 + 10 * step / 8) ** -0.75 if recipe == "report"
-                       else (step + 1) / 50 * 0.5 * (1 + math.cos(math.pi * step / 8)))
-        descend(expected, gradients, rate, average, min(0.9, (1 + step) / (10 + step)))
+        rate = 0.05 * ((1 + 10 * done / 8) ** -0.75 if recipe == "report"
+                       else (done + 1) / 50 * 0.5 * (1 + math.cos(math.pi * done / 8)))
+        descend(expected, gradients, rate, average, min(0.9, (1 + done) / (10 + done)))
     check_weights(network, expected)
     check_weights(result, average)
 
@@ -319,9 +321,16 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit_in_every_stage(stop, r
     assert same(whole[0], resumed) and records(tmp_path / "part") == whole[1]
 
 
-def test_two_students_start_apart_and_are_resumed_bit_for_bit_in_every_stage(root, tmp_path):
-    options = tiny(students=2)
+def test_two_students_start_apart_and_are_resumed_bit_for_bit_in_every_stage(root, tmp_path, monkeypatch):
+    options, first, train_source = tiny(students=2), [], method.train_source
+
+    def watched(network, *rest):
+        first.append(network.encoder[0].weight.detach().clone())
+        return train_source(network, *rest)
+
+    monkeypatch.setattr(method, "train_source", watched)
     expected = fit(options, root, open_run(tmp_path / "run", 30))
+    assert not torch.equal(*first)
     stages = [load_file(tmp_path / f"run/stage-adapted-{number}.safetensors") for number in range(2)]
     assert not torch.equal(*(stage["target.encoder.0.weight"] for stage in stages))
     for stop in (6, 12, 16, 22, 24, 28):
