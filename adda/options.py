@@ -30,7 +30,7 @@ class Options(Augmentation):
                                     "features drift", least=0, most=10**9)
     students: int = option(2, "networks trained together in stage 3, each with its own stages 1 and 2; their averaged predictions "
                            "are the teacher, and the first network is the result", least=1, most=100)
-    self_training_steps: int = option(8000, "steps of stage 3, self-training", least=0, most=10**9)
+    self_training_steps: int = option(12_000, "steps of stage 3, self-training", least=0, most=10**9)
     epochs: int = option(0, "if not 0, the length of stage 1 in epochs instead of --source-steps", least=0, most=10**6)
     batch: int = option(128, "images of each domain per step", least=2, most=10**6)
     source_batch: int = option(64, "source images per step of self-training", least=2, most=10**6)

@@ -113,13 +113,23 @@ def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor
     return torch.where(all_channels ^ single, 1 - images, images)
 
 
+def hard_contrast(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Contrast stretched to [0, 1] and then raised by a random factor, from slightly to almost binary: photographed
+    digits have soft edges, and MNIST-M's digits, which are cut out of a photograph, have hard ones."""
+    low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    # the minimum keeps the noise of nearly flat images from being amplified
+    stretched = (images - low) / (high - low).clamp(min=0.05)
+    factor = uniform(len(images), 2, 30, images, generator).view(-1, 1, 1, 1)
+    return (0.5 + factor * (stretched - 0.5)).clamp(0, 1)
+
+
 def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """|image - texture| on a fraction p of the images, after contrast stretching: a background that is inverted under
-    the strokes. The texture is smooth coloured noise of random contrast in three octaves."""
-    index = share(images, p, generator)
+    """|image - texture| on a fraction p of the images, after `hard_contrast`: a background that is inverted under the
+    strokes. The texture is smooth coloured noise of random contrast in three octaves."""
+    index, out = share(images, p, generator), images.clone()
     n, (height, width) = len(index), images.shape[2:]
     if n == 0:
-        return images
+        return out
     octaves = images.new_zeros(n, 3, height, width)
     for cells, weight in ((3, 1.0), (8, 0.6), (16, 0.4)):
         coarse = normal(images, n, 3, cells, cells, generator=generator)
@@ -127,11 +137,7 @@ def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
         octaves += weight * F.interpolate(0.5 * coarse + grey, (height, width), mode="bilinear")
     level = uniform(3 * n, 0, 1, images, generator).view(n, 3, 1, 1)
     clutter = (level + uniform(n, 0, 0.25, images, generator).view(-1, 1, 1, 1) * octaves).clamp(0, 1)
-    chosen = images[index]
-    low, high = chosen.amin((1, 2, 3), keepdim=True), chosen.amax((1, 2, 3), keepdim=True)
-    out = images.clone()
-    # the minimum keeps the noise of nearly flat images from being amplified
-    out[index] = ((chosen - low) / (high - low).clamp(min=0.05) - clutter).abs()
+    out[index] = (hard_contrast(images[index], generator) - clutter).abs()
     return out
 
 

@@ -102,6 +102,21 @@ def test_texture_changes_sign_under_the_stroke():
     assert torch.equal(augment.texture(images, 0.0, generator()), images)
 
 
+def test_hard_contrast_makes_soft_strokes_hard_to_a_different_degree():
+    images = torch.linspace(0.4, 0.6, 28).expand(200, 3, 28, 28)
+    out = augment.hard_contrast(images, generator())
+    assert (out.amin((1, 2, 3)) == 0).all() and (out.amax((1, 2, 3)) == 1).all() and (out.diff(dim=3) >= 0).all()
+    between = ((out > 0) & (out < 1)).float().mean((1, 2, 3))
+    assert between.min() < 0.1 and between.max() > 0.3
+    assert augment.hard_contrast(torch.full((9, 3, 28, 28), 0.3), generator()).std() < 1e-6  # nothing to amplify
+
+
+def test_texture_has_hard_edges_where_the_image_has_soft_ones():
+    images = torch.linspace(0, 1, 28).expand(200, 3, 28, 28)
+    edges = augment.texture(images, 1.0, generator()).diff(dim=3).abs().amax((1, 2, 3))
+    assert edges.median() > 0.2  # 0.1 without hard contrast
+
+
 def test_shift_moves_whole_images_by_whole_pixels():
     images = torch.rand(200, 3, 28, 28)
     moved = augment.shift(images, 2, generator())
