@@ -20,7 +20,7 @@ from common.batches import Balanced, Shuffled
 from common.cli import run_main
 from common.device import autocast, place
 from common.ema import EMA, estimate_statistics
-from common.faces import diffaugment, flip, read_faces, to_faces, to_images
+from common.faces import flip, read_faces, to_faces, to_images
 from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
 from common.processes import parallel, share
@@ -53,53 +53,40 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     per_epoch = len(faces) // options.batch
 
     for step in run.steps(parts):
-        draws = stream(options.seed, "noise and views", step)
-
-        def augmented(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
-            return diffaugment(faces, draws) if options.diffaugment else faces
-
+        draws, progress = stream(options.seed, "noise and views", step), step / run.total_steps
+        adversary.set_rates(options, progress, g_optimiser, d_optimiser)
         index = batches(step)
         real, real_attributes = to_faces(faces[index]), share(attributes[index])
         real = share(flip(real, draws) if options.flip else real)
-        if options.pair_weight:
-            # each noise vector with both classes, so that they are as frequent as among the (balanced) real faces
-            z = share(send(torch.randn(len(index) // 2, NOISE, generator=draws), device)).repeat(2, 1)
-            c = torch.arange(2, device=device).repeat_interleave(len(real) // 2)
-        else:
-            z = share(send(torch.randn(len(index), NOISE, generator=draws), device))
-            # the classes of the real batch, so that class frequencies do not distinguish real from generated faces
-            c = real_attributes[:, 0]
+        z, c = noise_and_classes(options, len(index), real_attributes[:, 0], draws)
 
-        # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
+        # D maximises L_S + L_C; real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
         with autocast(device, precision):
             fake = generator(z, c)
-            d_real, named_real = discriminator(augmented(real))
-            d_fake, named_fake = discriminator(augmented(fake.detach().float()))
-            d_loss, c_loss = adversary.discriminator_loss(d_real, d_fake, options.loss), class_loss(named_real, real_attributes)
+            d_real, named_real = discriminator(real)
+            d_fake, named_fake = discriminator(fake.detach().float())
+            d_loss, d_class = adversary.discriminator_loss(d_real, d_fake), class_loss(named_real, real_attributes)
             if options.class_on_fake:
-                c_loss = c_loss + class_loss(named_fake[:, 0], c)
-        total, progress = d_loss + c_loss, step / run.total_steps
-        if options.gamma and step % options.penalty_every == 0:
-            total = total + adversary.penalties(options, progress, lambda faces: discriminator(faces)[0], augmented(real),
-                                                augmented(fake.float()))
-        adversary.set_rates(options, progress, g_optimiser, d_optimiser)
+                d_class = d_class + class_loss(named_fake[:, 0], c)
+        loss = d_loss + d_class
+        if options.gamma and step % adversary.PENALTY_EVERY == 0:
+            loss = loss + adversary.penalty(options, progress, lambda faces: discriminator(faces)[0], real)
         d_optimiser.zero_grad()
-        total.backward()
+        loss.backward()
         d_optimiser.step()
 
-        # G, against the updated D
+        # G maximises L_C - L_S, against the updated D
         discriminator.requires_grad_(False)
         with autocast(device, precision):
-            d_real = discriminator(augmented(real))[0] if options.loss == "relativistic" else d_real.detach()
-            d_fake, named_fake = discriminator(augmented(fake.float()))
-            g_loss, g_class = adversary.generator_loss(d_real, d_fake, options.loss), class_loss(named_fake[:, 0], c)
-        g_total = g_loss + options.class_weight * g_class
+            d_fake, named_fake = discriminator(fake.float())
+            g_loss, g_class = adversary.generator_loss(d_fake), class_loss(named_fake[:, 0], c)
+        loss = g_loss + options.class_weight * g_class
         if options.pair_weight:
-            g_total = g_total + options.pair_weight * pair_loss(fake)
+            loss = loss + options.pair_weight * pair_loss(fake)
             if attributes.shape[1] > 1:
-                g_total = g_total + options.keep_weight * pair_loss(named_fake[:, 1:])
+                loss = loss + options.keep_weight * pair_loss(named_fake[:, 1:])
         g_optimiser.zero_grad()
-        g_total.backward()
+        loss.backward()
         g_optimiser.step()
         discriminator.requires_grad_(True)
         averaged.update(generator, step)
@@ -115,6 +102,17 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         if (step + 1) % per_epoch == 0:
             run.try_drawing(show, final_network(averaged.network, 500), options, run, (step + 1) // per_epoch)
     return final_network(averaged.network, 2000)
+
+
+def noise_and_classes(options: Options, count: int, real: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noise (N, 100) and classes (N,) of the generated faces of a step, of which all processes together make `count`. `real`
+    are the classes of the real faces. With a pair loss, each noise vector gets both classes, so that they are as frequent
+    as among the balanced real faces. Otherwise the classes are those of the real faces, so that class frequencies do not
+    distinguish real from generated faces."""
+    if options.pair_weight:
+        z = share(send(torch.randn(count // 2, NOISE, generator=draws), real.device))
+        return z.repeat(2, 1), torch.arange(2, device=real.device).repeat_interleave(len(z))
+    return share(send(torch.randn(count, NOISE, generator=draws), real.device)), real
 
 
 class _WithBothClasses(torch.nn.Module):

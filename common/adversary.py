@@ -16,21 +16,18 @@ from common.cli import InputError
 from common.options import option, seed_option
 from common.schedules import falling
 
-KINDS = ("bce", "relativistic")
+PENALTY_EVERY = 8  # steps
 
 
 @dataclass(frozen=True)
 class GanOptions:
-    """Options of adversarial training on faces. The defaults, the standard loss without augmentation of the
-    discriminator's input, gave the better faces in short runs."""
+    """Options of adversarial training on faces."""
 
     network: str = option("report", "`report`: the networks of the report; `default`: a discriminator without BatchNorm, "
                           "as the gradient penalty requires", ("report", "default"))
     size: int = option(64, "height and width of the faces: 32, 64 or 128", choices=(32, 64, 128))
-    loss: str = option("bce", "adversarial loss; `relativistic` compares the logits of real and generated faces", KINDS)
-    gamma: float = option(0.0, "weight of the gradient penalties on real and generated faces (R1, R2); 0: none", least=0, most=1000)
-    penalty_every: int = option(8, "apply the gradient penalty every this many steps, multiplied by their number (lazy "
-                                "regularisation)", least=1, most=10**6)
+    gamma: float = option(0.0, f"weight of the gradient penalty on real faces (R1), applied every {PENALTY_EVERY} steps; 0: none",
+                          least=0, most=1000)
     width: int = option(64, "channels of the generator's last stage; 64 gives 3.6 M parameters; 32 suits small machines",
                         least=1, most=512)
     d_width: int = option(0, "channels of the discriminator's first stage; 0: same as --width", least=0, most=512)
@@ -43,13 +40,12 @@ class GanOptions:
     anneal: bool = option(False, "anneal the learning rate to a quarter and gamma to a tenth, along half a cosine")
     deviation: float = option(0.02, "standard deviation of the initial convolution weights", above=0, most=10)
     flip: bool = option(True, "mirror each face with probability 0.5")
-    diffaugment: bool = option(False, "augment the discriminator's input, real and generated faces alike")
     ema: float = option(0.999, "decay of the generator's EMA, whose weights are released; 0: no averaging", least=0, below=1)
     seed: int = seed_option()
 
 
 # the recipe of the original report: the same losses, without augmentation or averaging (report, sections 3 and 4)
-REPORT: dict[str, Any] = {"loss": "bce", "lr": 1e-4, "batch": 128, "flip": False, "diffaugment": False, "ema": 0.0}
+REPORT: dict[str, Any] = {"lr": 1e-4, "batch": 128, "flip": False, "ema": 0.0}
 
 
 def may_grow(options: GanOptions) -> bool:
@@ -80,44 +76,34 @@ def set_rates(options: GanOptions, progress: float, *optimisers: torch.optim.Opt
             group["lr"] = rate
 
 
-def penalties(options: GanOptions, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """γ/2 (R1 + R2), multiplied by `penalty_every`, for a `progress` of training between 0 and 1."""
+def penalty(options: GanOptions, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """γ/2 R1 for a `progress` of training between 0 and 1, multiplied by PENALTY_EVERY, since it is applied in one of as many
+    steps (lazy regularisation: Karras et al. 2020, appendix B)."""
     gamma = falling(options.gamma, 0.1, progress) if options.anneal else options.gamma
-    both = gradient_penalty(discriminate, real) + gradient_penalty(discriminate, fake)
-    return options.penalty_every * gamma / 2 * both
+    return PENALTY_EVERY * gamma / 2 * gradient_penalty(discriminate, real)
 
 
-def discriminator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:
-    """bce: -log D(x) - log(1 - D(G(z))) (Goodfellow et al. 2014, equation 1). relativistic: -log σ(d_real - d_fake),
-    the probability that a real image is more realistic than a generated one (Jolicoeur-Martineau 2019, section 4.1,
-    with one generated image per real image)."""
-    if kind == "bce":
-        return F.softplus(-d_real.float()).mean() + F.softplus(d_fake.float()).mean()
-    return F.softplus(d_fake.float() - d_real.float()).mean()
+def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))) (Goodfellow et al. 2014, equation 1)."""
+    return F.softplus(-d_real.float()).mean() + F.softplus(d_fake.float()).mean()
 
 
-def generator_loss(d_real: Tensor, d_fake: Tensor, kind: str) -> Tensor:
-    """bce: -log D(G(z)), the non-saturating loss (Goodfellow et al. 2014, section 3), which does not use `d_real`.
-    relativistic: -log σ(d_fake - d_real)."""
-    if kind == "bce":
-        return F.softplus(-d_fake.float()).mean()
-    return F.softplus(d_real.float() - d_fake.float()).mean()
+def generator_loss(d_fake: Tensor) -> Tensor:
+    """-log D(G(z)), the non-saturating loss (Goodfellow et al. 2014, section 3)."""
+    return F.softplus(-d_fake.float()).mean()
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], faces: Tensor) -> Tensor:
-    """E ‖∇D(x)‖² of faces (N, 3, H, W), in float32: R1 on real faces, R2 on generated faces (Mescheder et al. 2018,
-    equations 9 and 10). The faces are detached. The discriminator must not use BatchNorm, with which D(x) depends on
-    the whole batch."""
+    """R1: E ‖∇D(x)‖² of real faces (N, 3, H, W), in float32 (Mescheder et al. 2018, equation 9). The discriminator must not use
+    BatchNorm, with which D(x) depends on the whole batch."""
     faces = faces.detach().float().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminate(faces).sum(), faces, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()
 
 
 def discriminator_probabilities(d_real: Tensor, d_fake: Tensor) -> tuple[float, float]:
-    """D(x) and D(G(z)) as probabilities. The logits are centred first, since the relativistic loss does not determine
-    their mean. Both are 0.5 if the discriminator is at chance."""
-    level = 0.5 * (d_real.float().mean() + d_fake.float().mean())
-    return torch.sigmoid(d_real.float() - level).mean().item(), torch.sigmoid(d_fake.float() - level).mean().item()
+    """D(x) and D(G(z)), the mean probabilities that a face is real."""
+    return torch.sigmoid(d_real.float()).mean().item(), torch.sigmoid(d_fake.float()).mean().item()
 
 
 def collapse_warning(real: float, fake: float) -> str | None:

@@ -18,7 +18,7 @@ from common.batches import Shuffled
 from common.cli import run_main
 from common.device import autocast, place
 from common.ema import EMA, estimate_statistics
-from common.faces import diffaugment, flip, read_faces, to_faces, to_images
+from common.faces import flip, read_faces, to_faces, to_images
 from common.figures import curve, draw_losses, grid, save_picture
 from common.files import make_folder
 from common.processes import parallel, share
@@ -46,11 +46,8 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
     batches = Shuffled(len(faces), options.batch, options.seed, "batches", device)
 
     for step in run.steps(parts):
-        draws = stream(options.seed, "noise and views", step)
-
-        def augmented(faces: Tensor, draws: torch.Generator = draws) -> Tensor:
-            return diffaugment(faces, draws) if options.diffaugment else faces
-
+        draws, progress = stream(options.seed, "noise and views", step), step / run.total_steps
+        adversary.set_rates(options, progress, g_optimiser, d_optimiser)
         index = batches(step)
         real = to_faces(faces[index])
         real = share(flip(real, draws) if options.flip else real)
@@ -59,22 +56,19 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
         with autocast(device, precision):
             fake = generator(z)
-            d_real, d_fake = discriminator(augmented(real)), discriminator(augmented(fake.detach().float()))
-            d_loss = adversary.discriminator_loss(d_real, d_fake, options.loss)
-        total, progress = d_loss, step / run.total_steps
-        if options.gamma and step % options.penalty_every == 0:
-            total = total + adversary.penalties(options, progress, discriminator, augmented(real), augmented(fake.float()))
-        adversary.set_rates(options, progress, g_optimiser, d_optimiser)
+            d_real, d_fake = discriminator(real), discriminator(fake.detach().float())
+            loss = d_loss = adversary.discriminator_loss(d_real, d_fake)
+        if options.gamma and step % adversary.PENALTY_EVERY == 0:
+            loss = d_loss + adversary.penalty(options, progress, discriminator, real)
         d_optimiser.zero_grad()
-        total.backward()
+        loss.backward()
         d_optimiser.step()
 
         # G, against the updated D
         discriminator.requires_grad_(False)
         with autocast(device, precision):
-            d_real = discriminator(augmented(real)) if options.loss == "relativistic" else d_real.detach()
-            d_fake = discriminator(augmented(fake.float()))
-            g_loss = adversary.generator_loss(d_real, d_fake, options.loss)
+            d_fake = discriminator(fake.float())
+            g_loss = adversary.generator_loss(d_fake)
         g_optimiser.zero_grad()
         g_loss.backward()
         g_optimiser.step()

@@ -74,14 +74,13 @@ def game_step(options: gan.options.Options, device: torch.device, precision: str
         with autocast(device, precision if fast else "fp32"):
             fake = generator(z)
             d_real = discriminator(real)
-            d_loss = discriminator_loss(d_real, discriminator(fake.detach()), options.loss)
+            d_loss = discriminator_loss(d_real, discriminator(fake.detach()))
         d_optimiser.zero_grad()
         d_loss.backward()
         d_optimiser.step()
         discriminator.requires_grad_(False)
         with autocast(device, precision if fast else "fp32"):
-            d_real = discriminator(real) if options.loss == "relativistic" else d_real.detach()
-            g_loss = generator_loss(d_real, discriminator(fake), options.loss)
+            g_loss = generator_loss(discriminator(fake))
         g_optimiser.zero_grad()
         g_loss.backward()
         g_optimiser.step()

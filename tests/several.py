@@ -14,14 +14,14 @@ from common import processes, training
 from common.cli import run_main
 from common.runs import Run
 
-FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2", "--diffaugment"]
-PENALISED = ["--network", "default", "--gamma", "0.1", "--penalty-every", "1"]
+FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2"]
+PENALISED = ["--network", "default", "--gamma", "0.1"]
 DIGITS = ["--batch", "16", "--width", "4", "--held-out", "20"]
 STAGES = ["--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]
 # without losses that are not means over the batch: --balance, and --threshold, which depends on the mean confidence
 STEPS = {
-    "gan": ["gan.train", *FACES, "--loss", "relativistic"],
-    "gan-penalised": ["gan.train", *FACES, "--loss", "relativistic", *PENALISED],
+    "gan": ["gan.train", *FACES],
+    "gan-penalised": ["gan.train", *FACES, *PENALISED],
     "acgan-penalised": ["acgan.train", *FACES, "--d-width", "4", "--pair-weight", "0", *PENALISED],
     "acgan": ["acgan.train", *FACES, "--d-width", "4", "--class-on-fake"],
     "dann": ["dann.train", *DIGITS, "--steps", "4", "--balance", "0", "--lr", "10"],

@@ -111,9 +111,9 @@ def fit_adda(options, run, precision):
 
 # for each program, a step with all features enabled and the report's; the remaining options do not affect devices
 TRAININGS = {
-    "gan": (fit_gan, gan.options.preset("default"), {"loss": "relativistic", "diffaugment": True, "batch": 8}),
+    "gan": (fit_gan, gan.options.preset("default"), {"network": "default", "gamma": 0.1, "batch": 8}),
     "gan-report": (fit_gan, gan.options.preset("report"), {"batch": 8}),
-    "acgan": (fit_acgan, acgan.options.preset("default"), {"loss": "relativistic", "diffaugment": True, "batch": 8}),
+    "acgan": (fit_acgan, acgan.options.preset("default"), {"network": "default", "gamma": 0.1, "batch": 8}),
     "acgan-report": (fit_acgan, acgan.options.preset("report"), {"batch": 8}),
     "dann": (fit_dann, dann.options.preset("default", "dann", "mnistm", "svhn"), {"batch": 8}),
     "dann-report": (fit_dann, dann.options.preset("report", "dann", "mnistm", "svhn"), {"batch": 8, "epochs": 1}),

@@ -28,7 +28,7 @@ import gan.train
 from common import adversary, runs, synthetic
 from common.batches import Balanced, Shuffled
 from common.cli import InputError
-from common.faces import diffaugment, read_faces, to_images
+from common.faces import read_faces, to_images
 from common.streams import key, stream
 from common.weights import load_tensors, save_weights
 
@@ -98,12 +98,10 @@ def test_networks_are_the_reports_tables(models):
 
 def test_losses_of_the_game():
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
-    assert torch.isclose(adversary.discriminator_loss(real, fake, "bce"),
+    assert torch.isclose(adversary.discriminator_loss(real, fake),
                          -(real.sigmoid().log().mean() + (1 - fake.sigmoid()).log().mean()))
-    assert torch.isclose(adversary.generator_loss(real, fake, "bce"), -fake.sigmoid().log().mean())
-    assert torch.isclose(adversary.discriminator_loss(real, fake, "relativistic"), -(real - fake).sigmoid().log().mean())
-    assert torch.isclose(adversary.generator_loss(real, fake, "relativistic"), -(fake - real).sigmoid().log().mean())
-    assert adversary.discriminator_loss(torch.full((4,), 30.0), torch.full((4,), -30.0), "bce") < 1e-3  # no double sigmoid
+    assert torch.isclose(adversary.generator_loss(fake), -fake.sigmoid().log().mean())
+    assert adversary.discriminator_loss(torch.full((4,), 30.0), torch.full((4,), -30.0)) < 1e-3  # no double sigmoid
     assert adversary.collapse_warning(0.96, 0.02) and adversary.collapse_warning(0.7, 0.3) is None
 
 
@@ -113,28 +111,21 @@ def log_sigma(x):
     return torch.sigmoid(x).log()
 
 
-def adversary_by_hand(options, real, fake):
-    """The loss of D: Goodfellow et al. 2014, equation 1, or Jolicoeur-Martineau 2019, section 4.1."""
-    if options.loss == "bce":
-        return -(log_sigma(real).mean() + (1 - torch.sigmoid(fake)).log().mean())
-    return -log_sigma(real - fake).mean()
+def adversary_by_hand(real, fake):
+    """The loss of D: Goodfellow et al. 2014, equation 1."""
+    return -(log_sigma(real).mean() + (1 - torch.sigmoid(fake)).log().mean())
 
 
-def penalty_by_hand(options, d, progress, real, fake):
-    """γ/2 (R1 + R2) of Mescheder et al. 2018, equations 9 and 10, one face at a time, multiplied by `penalty_every`."""
+def penalty_by_hand(options, d, progress, real):
+    """γ/2 R1 of Mescheder et al. 2018, equation 9, one face at a time, multiplied by 8, since it is applied every 8 steps."""
     total = 0
-    for faces in (real, fake.detach()):
-        for face in faces:
-            face = face[None].clone().requires_grad_(True)
-            logits = d(face)
-            (slope,) = torch.autograd.grad(logits if isinstance(logits, torch.Tensor) else logits[0], face, create_graph=True)
-            total = total + (slope ** 2).sum() / len(faces)
+    for face in real:
+        face = face[None].clone().requires_grad_(True)
+        logits = d(face)
+        (slope,) = torch.autograd.grad(logits if isinstance(logits, torch.Tensor) else logits[0], face, create_graph=True)
+        total = total + (slope ** 2).sum() / len(real)
     fallen = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)) if options.anneal else 1
-    return options.penalty_every * options.gamma * fallen / 2 * total
-
-
-def generator_by_hand(options, real, fake):
-    return -log_sigma(fake).mean() if options.loss == "bce" else -log_sigma(fake - real).mean()
+    return 8 * options.gamma * fallen / 2 * total
 
 
 def class_by_hand(logits, c):
@@ -144,8 +135,7 @@ def class_by_hand(logits, c):
 
 
 def probabilities_by_hand(real, fake):
-    middle = (real.mean() + fake.mean()) / 2
-    return {"D(x)": torch.sigmoid(real - middle).mean().item(), "D(G(z))": torch.sigmoid(fake - middle).mean().item()}
+    return {"D(x)": torch.sigmoid(real).mean().item(), "D(G(z))": torch.sigmoid(fake).mean().item()}
 
 
 def first_networks(models, options, *attributes):
@@ -171,7 +161,7 @@ class Hand:
         if self.options.flip:
             mirrored = torch.rand(len(real), generator=draws) < 0.5
             real = torch.stack([face.flip(2) if m else face for face, m in zip(real, mirrored, strict=True)])
-        return real, draws, (lambda faces: diffaugment(faces, draws)) if self.options.diffaugment else (lambda faces: faces)
+        return real, draws
 
     def rate(self, progress):
         for optimiser in (self.g_adam, self.d_adam):
@@ -197,20 +187,18 @@ def gan_by_hand(options, faces, steps):
     hand = Hand(options, *first_networks(gan.models, options), faces.images)
     batches = Shuffled(len(faces.images), options.batch, options.seed, "batches", CPU)
     for step in range(steps):
-        real, draws, look = hand.batch(batches(step), step)
+        real, draws = hand.batch(batches(step), step)
         z = torch.randn(options.batch, 101, generator=draws)
         fake = hand.g(z)
-        d_real, d_fake = hand.d(look(real)), hand.d(look(fake.detach()))
-        d_loss = adversary_by_hand(options, d_real, d_fake)
+        d_real, d_fake = hand.d(real), hand.d(fake.detach())
+        d_loss = adversary_by_hand(d_real, d_fake)
         total = d_loss
-        if options.gamma and step % options.penalty_every == 0:
-            total = total + penalty_by_hand(options, hand.d, step / steps, look(real), look(fake))
+        if options.gamma and step % 8 == 0:
+            total = total + penalty_by_hand(options, hand.d, step / steps, real)
         hand.rate(step / steps)
         hand.learn(total, hand.d, hand.d_adam)
-        if options.loss == "relativistic":
-            d_real = hand.d(look(real))
-        d_fake = hand.d(look(fake))
-        g_loss = generator_by_hand(options, d_real, d_fake)
+        d_fake = hand.d(fake)
+        g_loss = -log_sigma(d_fake).mean()
         hand.learn(g_loss, hand.g, hand.g_adam)
         hand.average(step)
         hand.records.append({"D loss": d_loss.item(), "G loss": g_loss.item(), **probabilities_by_hand(d_real, d_fake)})
@@ -226,27 +214,25 @@ def acgan_by_hand(options, faces, steps):
                else Shuffled(len(faces.images), options.batch, options.seed, "batches", CPU))
     for step in range(steps):
         index = batches(step)
-        real, draws, look = hand.batch(index, step)
+        real, draws = hand.batch(index, step)
         if options.pair_weight:
             z = torch.randn(half, 100, generator=draws)
             z, c = torch.cat([z, z]), torch.tensor([0] * half + [1] * half)
         else:
             z, c = torch.randn(options.batch, 100, generator=draws), attributes[index, 0]
         fake = hand.g(z, c)
-        d_real, named_real = hand.d(look(real))
-        d_fake, named_fake = hand.d(look(fake.detach()))
-        d_loss = adversary_by_hand(options, d_real, d_fake)
+        d_real, named_real = hand.d(real)
+        d_fake, named_fake = hand.d(fake.detach())
+        d_loss = adversary_by_hand(d_real, d_fake)
         total = d_loss + sum(class_by_hand(named_real[:, k], attributes[index, k]) for k in range(attributes.shape[1]))
         if options.class_on_fake:
             total = total + class_by_hand(named_fake[:, 0], c)
-        if options.gamma and step % options.penalty_every == 0:
-            total = total + penalty_by_hand(options, hand.d, step / steps, look(real), look(fake))
+        if options.gamma and step % 8 == 0:
+            total = total + penalty_by_hand(options, hand.d, step / steps, real)
         hand.rate(step / steps)
         hand.learn(total, hand.d, hand.d_adam)
-        if options.loss == "relativistic":
-            d_real = hand.d(look(real))[0]
-        d_fake, named_fake = hand.d(look(fake))
-        g_loss, g_class = generator_by_hand(options, d_real, d_fake), class_by_hand(named_fake[:, 0], c)
+        d_fake, named_fake = hand.d(fake)
+        g_loss, g_class = -log_sigma(d_fake).mean(), class_by_hand(named_fake[:, 0], c)
         total = g_loss + options.class_weight * g_class
         if options.pair_weight:
             total = total + options.pair_weight * (fake[:half] - fake[half:]).abs().mean()
@@ -271,13 +257,13 @@ def apart(ours, hand, first=None):
     return ((ours - hand).norm() / way.norm()).item()
 
 
-PENALISED = {"network": "default", "loss": "relativistic", "gamma": 1.0, "anneal": True, "betas": (0.0, 0.99)}
+PENALISED = {"network": "default", "gamma": 1.0, "anneal": True, "betas": (0.0, 0.99)}
 RECIPES = [
-    (gan, "default", {}), (gan, "report", {}), (gan, "default", {"loss": "relativistic", "diffaugment": True, "d_width": 2}),
+    (gan, "default", {}), (gan, "report", {}), (gan, "default", {"d_width": 2}),
     (acgan, "default", {"class_weight": 0.7, "pair_weight": 0.3}), (acgan, "report", {}),
-    (acgan, "default", {"loss": "relativistic", "diffaugment": True, "d_width": 2, "keep": ""}),
+    (acgan, "default", {"d_width": 2, "keep": ""}),
     (acgan, "report", {"balanced": True, "keep": "Male"}),
-    (gan, "default", PENALISED), (gan, "default", {**PENALISED, "penalty_every": 1, "size": 32, "loss": "bce"}),
+    (gan, "default", PENALISED), (gan, "default", {**PENALISED, "size": 32}),
     (acgan, "default", {**PENALISED, "keep": "Male,Blond_Hair"}), (acgan, "default", {**PENALISED, "pair_weight": 0, "size": 128})]
 
 
@@ -559,14 +545,6 @@ def test_pairs_need_both_classes_equally_often():
         with pytest.raises(InputError, match="pair-weight"):
             acgan.options.chosen(SimpleNamespace(preset="default", **wrong))
     assert acgan.options.chosen(SimpleNamespace(preset="report", batch=7)).batch == 7
-
-
-def test_faces_are_augmented_each_in_its_own_way_and_differentiably():
-    faces = torch.zeros(6, 3, 64, 64, requires_grad=True)
-    seen = diffaugment(faces, torch.Generator().manual_seed(0))
-    seen.sum().backward()
-    assert seen.shape == faces.shape and faces.grad.abs().sum() > 0
-    assert len({round(image.sum().item(), 2) for image in seen}) == 6
 
 
 @pytest.mark.parametrize(("name", "problem"), [("attribute", "Beard"), ("folder", "nowhere"), ("batch", "--batch")])

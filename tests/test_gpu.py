@@ -29,7 +29,7 @@ from common.faces import read_faces
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-PENALISED = {"network": "default", "loss": "relativistic", "gamma": 1.0, "betas": (0.0, 0.99)}
+PENALISED = {"network": "default", "gamma": 1.0, "betas": (0.0, 0.99)}
 
 
 @pytest.fixture(scope="module")

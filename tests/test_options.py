@@ -134,6 +134,6 @@ def test_the_report_presets_of_the_gans_are_the_recipes_of_the_original():
         found = package.options.preset("report")
         assert (found.lr, found.betas, found.batch, found.epochs) == (1e-4, (0.5, 0.999), 128, epochs)
         assert (found.network, found.loss, found.gamma, found.ema) == ("report", "bce", 0, 0)
-        assert not found.flip and not found.diffaugment
+        assert not found.flip
     # ACGAN: class loss on real and generated faces, whose classes are those of the real faces
     assert found.class_on_fake and not found.balanced and not found.pair_weight and not found.keep and found.strength == 1
