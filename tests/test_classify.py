@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import CPU
 from PIL import Image
 from torch import nn
 
 import adda.models
+import adda.predict
 import dann.models
-from common import predict
+from common import classify, predict, synthetic
 from common.classify import confusion_matrix, predict_classes, report, table, without_batch_norm, write_predictions
 from common.cli import InputError
 from scripts import score
@@ -50,6 +52,25 @@ def test_prediction_refuses_training_mode_and_keeps_statistics():
     before = network.norm.running_mean.clone()
     predict_classes(network.eval(), images + 5)
     assert torch.equal(before, network.norm.running_mean)
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_bfloat16_gives_the_classes_of_float32(released, monkeypatch):
+    """Images for which the rounding could decide are predicted in float32. For a released network, these are few."""
+    images = torch.from_numpy(synthetic.digits(400, 0, "svhn")[0]).permute(0, 3, 1, 2).contiguous()
+    torch.manual_seed(0)
+    network = adda.predict.load_network(adda.predict.released("svhn"), CPU)[0] if released else dann.models.build("default").eval()
+    monkeypatch.setattr(classify, "has_bf16", lambda device: False)
+    expected, counts, logits_of = predict_classes(network, images), {}, classify.logits_of
+
+    def counted(network, images, precision):
+        counts[precision] = len(images)
+        return logits_of(network, images, precision)
+
+    monkeypatch.setattr(classify, "has_bf16", lambda device: True)
+    monkeypatch.setattr(classify, "logits_of", counted)
+    assert torch.equal(predict_classes(network, images), expected) and counts["bf16"] == 400
+    assert counts["fp32"] < 100 if released else counts["fp32"] > 0
 
 
 @pytest.mark.parametrize("build", [dann.models.build, lambda kind: adda.models.build(kind)[0]])
