@@ -1,10 +1,11 @@
-"""Train ADDA, or ADDA and then self-training: `python -m adda.train --source mnistm --target svhn --data hw3_data`.
+"""Train ADDA and self-training: `python -m adda.train --source mnistm --target svhn --data hw3_data`.
 
-Adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017) has two stages. Encoder and classifier learn the
-labelled source. Then a target encoder, started from the source's, learns to make features that a discriminator takes for
-the source's, while source encoder and classifier stay as they are. `--method adda+st` adds self-training: a teacher, the
-average of its student, names the classes of target images, and the student learns those of which the teacher is confident,
-on strongly augmented images. No label of the target is read here or in anything called from here.
+Adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017) has two stages. Encoder and classifier
+learn the labelled source. Then a target encoder, started from the source's, learns to make features that a
+discriminator takes for the source's, while source encoder and classifier stay as they are. `--method adda+st`
+adds self-training: a teacher, the average of its student, names the classes of target images, and the student
+learns those of which the teacher is confident, on strongly augmented images. No label of the target is read
+here or in anything called from here.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
     return self_train(adapted, options, data, run, device, precision)
 
 
-def train_source(network: Classifier, options: Options, data: Data, run: Run, begin: int, device: torch.device,
-                 precision: str) -> Classifier:
+def train_source(network: Classifier, options: Options, data: Data, run: Run, begin: int,
+                 device: torch.device, precision: str) -> Classifier:
     """Stage 1 (equation 1): train M_s and C on labelled, augmented source images. Returns their average, in
     evaluation mode."""
     averaged = EMA(network, options.ema)
@@ -89,16 +90,17 @@ def train_source(network: Classifier, options: Options, data: Data, run: Run, be
 
         if run.log_due(step):
             views = source_views(data.images[:2000], options, options.seed)
-            run.log(step + 1, len(index), {"class loss": loss.item(),
-                                           **held_out_accuracy(with_statistics(averaged.network, views, options), data)})
+            held_out = held_out_accuracy(with_statistics(averaged.network, views, options), data)
+            run.log(step + 1, len(index), {"class loss": loss.item(), **held_out})
     # with statistics of augmented images, which is what it sees in stage 2
-    return with_statistics(averaged.network, source_views(data.images[:10_000], options, options.seed), options)
+    views = source_views(data.images[:10_000], options, options.seed)
+    return with_statistics(averaged.network, views, options)
 
 
-def adapt(source: Classifier, discriminator: Discriminator, options: Options, data: Data, run: Run, begin: int,
-          device: torch.device, precision: str) -> Adapted:
-    """Stage 2 (equation 9): train M_t, initialised from M_s, against D with the inverted-label loss. M_s and C
-    stay frozen, including their BatchNorm statistics."""
+def adapt(source: Classifier, discriminator: Discriminator, options: Options, data: Data, run: Run,
+          begin: int, device: torch.device, precision: str) -> Adapted:
+    """Stage 2 (equation 9): train M_t, initialised from M_s, against D with the inverted-label loss. M_s and
+    C stay frozen, including their BatchNorm statistics."""
     end = begin + options.adversarial_steps
     source.requires_grad_(False).eval()
     target = copy.deepcopy(source)
@@ -106,13 +108,14 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
     target.encoder.requires_grad_(True)
     encoder_optimiser = torch.optim.Adam(target.encoder.parameters(), options.encoder_lr, options.betas,
                                          weight_decay=options.weight_decay, fused=True)
-    discriminator_optimiser = torch.optim.Adam(discriminator.parameters(), options.discriminator_lr, options.betas,
-                                               weight_decay=options.weight_decay, fused=True)
+    discriminator_optimiser = torch.optim.Adam(discriminator.parameters(), options.discriminator_lr,
+                                               options.betas, weight_decay=options.weight_decay, fused=True)
     parts = {"target": target, "averaged": averaged.network, "discriminator": discriminator,
              "encoder_optimiser": encoder_optimiser, "discriminator_optimiser": discriminator_optimiser}
     run.restore(parts, begin)
     target, discriminator = parallel(target), parallel(discriminator)
-    batches, unlabelled_batches = source_batches(options, data, options.batch, device), target_batches(options, data, device)
+    batches = source_batches(options, data, options.batch, device)
+    unlabelled_batches = target_batches(options, data, device)
 
     for step in run.steps(parts, end):
         draws = stream(options.seed, "views", step)
@@ -125,7 +128,8 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
         with torch.no_grad(), autocast(device, precision):
             source_features, target_features = source.features(source_images), target.features(target_images)
         with autocast(device, precision):
-            d_source, d_target = domain_logits(discriminator, source, source_features, target_features, options.joint)
+            d_source, d_target = domain_logits(discriminator, source, source_features, target_features,
+                                               options.joint)
             discriminator_loss = domain_loss(d_source, d_target)
         discriminator_optimiser.zero_grad()
         discriminator_loss.backward()
@@ -135,7 +139,8 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
         discriminator.requires_grad_(False)
         with autocast(device, precision):
             target_features = target.features(target_images)
-            _, d_target = domain_logits(discriminator, source, source_features, target_features, options.joint)
+            _, d_target = domain_logits(discriminator, source, source_features, target_features,
+                                        options.joint)
             encoder_loss = losses.encoder_loss(d_target)
         encoder_optimiser.zero_grad()
         encoder_loss.backward()
@@ -145,43 +150,49 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
 
         done = step + 1 - begin
         if done in KEPT or step + 1 == end:
-            keep(Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:2000]), options)), run, step + 1)
+            images = plain_batches(data.unlabelled[:2000])
+            keep(Adapted(source, with_statistics(averaged.network, images, options)), run, step + 1)
         if run.log_due(step):
             run.log(step + 1, 2 * len(index), {
                 "discriminator loss": discriminator_loss.item(), "encoder loss": encoder_loss.item(),
                 "domain": 100 * domain_accuracy(d_source, d_target).item()})
-    return Adapted(source, with_statistics(averaged.network, plain_batches(data.unlabelled[:10_000]), options))
+    images = plain_batches(data.unlabelled[:10_000])
+    return Adapted(source, with_statistics(averaged.network, images, options))
 
 
-def domain_logits(discriminator: Discriminator, classifier: Classifier, source: Tensor, target: Tensor, joint: bool
-                  ) -> tuple[Tensor, Tensor]:
-    """Source features (N, D) and target features (M, D) → domain logits (N, 2) and (M, 2). Each domain is a batch
-    of its own, or both are one batch (`joint`). D's step and the encoder's step both call this function, because
-    BatchNorm in D must see batches of the same kind in both: trained on joint batches and applied to the target
-    alone, it would subtract the very difference that the encoder should reduce."""
+def domain_logits(discriminator: Discriminator, network: Classifier, source: Tensor, target: Tensor,
+                  joint: bool) -> tuple[Tensor, Tensor]:
+    """Source features (N, D) and target features (M, D) → domain logits (N, 2) and (M, 2). Each domain is a
+    batch of its own, or both are one batch (`joint`). D's step and the encoder's step both call this
+    function, because BatchNorm in D must see batches of the same kind in both: trained on joint batches and
+    applied to the target alone, it would subtract the very difference that the encoder should reduce."""
     if joint:
         both = torch.cat([source, target])
-        d_source, d_target = discriminator(both, classifier.classifier(both)).split([len(source), len(target)])
+        d_source, d_target = discriminator(both, network.classifier(both)).split([len(source), len(target)])
         return d_source, d_target
-    return discriminator(source, classifier.classifier(source)), discriminator(target, classifier.classifier(target))
+    d_source, d_target = (discriminator(each, network.classifier(each)) for each in (source, target))
+    return d_source, d_target
 
 
-def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, device: torch.device, precision: str) -> Adapted:
+def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, device: torch.device,
+               precision: str) -> Adapted:
     """Stage 3, self-training: each student starts from an M_t and its C, and its weight average is a teacher
     (Tarvainen & Valpola 2017; French et al. 2018). All students learn from the mean of the teachers, since
     networks that were trained apart make different mistakes. In each step they see labelled source images and
-    unlabelled target images in separate forward passes, so that BatchNorm sees one domain at a time. Returns the
-    first teacher."""
+    unlabelled target images in separate forward passes, so that BatchNorm sees one domain at a time. Returns
+    the first teacher."""
     begin = options.students * (options.source_steps + options.adversarial_steps)
     students = nn.ModuleList(copy.deepcopy(each.target) for each in adapted).requires_grad_(True)
     teachers = EMA(students, options.ema)
     frequencies = ClassFrequencies(len(data.classes)).to(device)
     optimiser = optimiser_of(students, options)
-    parts = {"students": students, "teachers": teachers.network, "frequencies": frequencies, "optimiser": optimiser}
+    parts = {"students": students, "teachers": teachers.network, "frequencies": frequencies,
+             "optimiser": optimiser}
     run.restore(parts, begin)
     students, teachers.network = parallel(students), parallel(teachers.network)
     first = cast(Classifier, teachers.network[0])
-    batches, unlabelled_batches = source_batches(options, data, options.source_batch, device), target_batches(options, data, device)
+    batches = source_batches(options, data, options.source_batch, device)
+    unlabelled_batches = target_batches(options, data, device)
 
     for step in run.steps(parts):
         draws = stream(options.seed, "views", step)
@@ -196,10 +207,13 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
             teacher_logits = losses.mean_prediction(logits).repeat(len(students), 1)
             frequencies.update(teacher_logits)
         with autocast(device, precision):
-            source_logits = torch.cat([student(share(source_view(data.images[index], options, draws))) for student in students])
-            target_logits = torch.cat([student(share(target_view(images, options, draws))) for student in students])
+            source_logits = torch.cat([student(share(source_view(data.images[index], options, draws)))
+                                       for student in students])
+            target_logits = torch.cat([student(share(target_view(images, options, draws)))
+                                       for student in students])
             mask = losses.confidence_mask(teacher_logits, source_logits, options.threshold)
-            # classes are balanced in source batches; adjust the logits to the class frequencies of the target (Menon et al. 2021)
+            # classes are balanced in source batches; adjust the logits to the class frequencies of the target
+            # (Menon et al. 2021)
             source_loss = class_loss(source_logits - target_weight * frequencies.log_ratio(),
                                      share(data.labels[index]).repeat(len(students)))
             target_loss = losses.self_training_loss(target_logits, teacher_logits, mask)
@@ -216,12 +230,15 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
         checkpoint = done % CHECKPOINT_EVERY == 0 or done == options.self_training_steps
         if run.log_due(step) or checkpoint:
             metrics = {"class loss": source_loss.item(), "target loss": target_loss.item(),
-                       "mask": 100 * mask.float().mean().item(), "agreement": 100 * losses.agreement(logits).item()}
+                       "mask": 100 * mask.float().mean().item(),
+                       "agreement": 100 * losses.agreement(logits).item()}
             if checkpoint:
                 metrics |= keep_checkpoint(first, options, data, run, done)
             run.log(step + 1, len(index) + len(images), metrics)
-            if checkpoint and (warning := losses.collapse_warning(metrics, done / options.self_training_steps, len(data.classes))):
-                run.say(f"warning: {warning}")
+            if checkpoint:
+                trained = done / options.self_training_steps
+                if warning := losses.collapse_warning(metrics, trained, len(data.classes)):
+                    run.say(f"warning: {warning}")
     return both_domains(first, options, data, 10_000)
 
 
@@ -232,15 +249,16 @@ def both_domains(network: Classifier, options: Options, data: Data, count: int) 
 
 
 def keep(adapted: Adapted, run: Run, done: int) -> None:
-    """Save the networks after `done` steps of the run, as checkpoints/000020.safetensors. `adda.evaluate` measures
-    these files; no program chooses among them."""
+    """Save the networks after `done` steps of the run, as checkpoints/000020.safetensors. `adda.evaluate`
+    measures these files; no program chooses among them."""
     make_folder(run.folder / "checkpoints")
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", adapted)
 
 
-def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run, done: int) -> dict[str, float]:
-    """Save the teacher as it would be released after `done` steps of self-training. Returns metrics that need no
-    label of the target."""
+def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run, done: int
+                    ) -> dict[str, float]:
+    """Save the teacher as it would be released after `done` steps of self-training. Returns metrics that need
+    no label of the target."""
     adapted = both_domains(teacher, options, data, 2000)
     keep(adapted, run, run.step + 1)
     with torch.inference_mode():
@@ -250,12 +268,14 @@ def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run,
 
 def held_out_accuracy(network: Classifier, data: Data) -> dict[str, float]:
     """Accuracy (%) on the held-out source images, or nothing if none are held out."""
-    return {"held-out": accuracy(network, data.held_images, data.held_labels)} if len(data.held_images) else {}
+    if not len(data.held_images):
+        return {}
+    return {"held-out": accuracy(network, data.held_images, data.held_labels)}
 
 
 def with_statistics(network: Classifier, batches: list[Tensor], options: Options) -> Classifier:
-    """A copy in evaluation mode, with BatchNorm statistics of these batches (N, 3, H, W) in [0, 1]. No label is
-    involved."""
+    """A copy in evaluation mode, with BatchNorm statistics of these batches (N, 3, H, W) in [0, 1]. No label
+    is involved."""
     return estimate_statistics(network, batches) if options.adabn else copy.deepcopy(network).eval()
 
 
@@ -274,14 +294,17 @@ def target_batches(options: Options, data: Data, device: torch.device) -> Shuffl
 def optimiser_of(network: nn.Module, options: Options) -> torch.optim.Optimizer:
     """The optimiser of stages 1 and 3."""
     if options.optimiser == "sgd":
-        return torch.optim.SGD(network.parameters(), options.lr, momentum=0.9, weight_decay=options.weight_decay, fused=True)
+        return torch.optim.SGD(network.parameters(), options.lr, momentum=0.9,
+                               weight_decay=options.weight_decay, fused=True)
     return torch.optim.Adam(network.parameters(), options.lr, fused=True)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, options: Options, step: int, progress: float) -> None:
     """Set the learning rate of a step of stage 1 or 3."""
     if options.optimiser == "sgd":
-        rate = annealed(options.lr, math.floor(progress * options.epochs) / options.epochs if options.epochs else progress)
+        if options.epochs:  # the rate falls after each epoch
+            progress = math.floor(progress * options.epochs) / options.epochs
+        rate = annealed(options.lr, progress)
     else:
         rate = warm_cosine(options.lr, step, progress)
     for group in optimiser.param_groups:
@@ -291,19 +314,23 @@ def set_rate(optimiser: torch.optim.Optimizer, options: Options, step: int, prog
 def main() -> None:
     setting = training.setting(training.arguments("adda.train", __doc__, Options, PRESETS), Options, chosen)
     options, device = setting.options, setting.device
-    labelled, unlabelled = ((options.target, None) if options.method == "target-only" else (options.source, options.target))
+    labelled, unlabelled = options.source, options.target
+    if options.method == "target-only":
+        labelled, unlabelled = options.target, None
     data = Data(setting.args.data, labelled, unlabelled, options.held_out, device)
     if options.epochs:
         setting.options = options = dataclasses.replace(
             options, source_steps=options.epochs * (len(data.images) // options.batch))
     if setting.args.dry_run:
         network, _ = build(options.network, options.width, options.conditional, len(data.classes))
-        training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
+        training.show_plan(training.written(setting, data.hashes), network, len(data.images),
+                           len(data.held_images), device)
         return
+    before = options.students * (options.source_steps + options.adversarial_steps)
     training.carry_out(
         setting, name=f"{options.method}-{name(options.source)}-{name(options.target)}",
-        steps=options.students * (options.source_steps + options.adversarial_steps) + options.self_training_steps, data=data.hashes,
-        card={"classes": data.classes}, command=command(setting.preset, options), measure="adda.evaluate --weights",
+        steps=before + options.self_training_steps, data=data.hashes, card={"classes": data.classes},
+        command=command(setting.preset, options), measure="adda.evaluate --weights",
         train=lambda run: train(options, data, run, device, setting.precision))
 
 

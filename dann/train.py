@@ -1,9 +1,10 @@
-"""Train source-only, DANN or target-only: `python -m dann.train --method dann --source mnistm --target svhn --data hw3_data`.
+"""Train DANN, source only or target only: `python -m dann.train --method dann --data hw3_data`.
 
-Domain-adversarial training of neural networks (Ganin & Lempitsky, ICML 2015; Ganin et al., JMLR 2016): the feature extractor
-learns to classify labelled source images, while a domain classifier behind a gradient reversal layer pushes its features of
-source and unlabelled target images towards one distribution. No label of the target is read here or in anything called from
-here, except by --method target-only, the upper bound.
+Domain-adversarial training of neural networks (Ganin & Lempitsky, ICML 2015; Ganin et al., JMLR 2016): the
+feature extractor learns to classify labelled source images, while a domain classifier behind a gradient
+reversal layer pushes its features of source and unlabelled target images towards one distribution. `--method
+source-only` leaves the domain classifier out. No label of the target is read here or in anything called from
+here, except by `--method target-only`, the upper bound.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
     run.restore(parts)
     model = parallel(model)
 
-    labelled_batches = (Balanced(data.labels, options.batch, options.seed, "labelled batches") if options.balanced
-                        else Shuffled(len(data.labels), options.batch, options.seed, "labelled batches", device))
-    unlabelled_batches = Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches", device)
+    batches = (Balanced(data.labels, options.batch, options.seed, "labelled batches") if options.balanced else
+               Shuffled(len(data.labels), options.batch, options.seed, "labelled batches", device))
+    unlabelled_batches = Shuffled(len(data.unlabelled), options.batch, options.seed, "unlabelled batches",
+                                  device)
 
     for step in run.steps(parts):
         draws = stream(options.seed, "views", step)
@@ -56,7 +58,7 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
                 group["lr"] = warm_cosine(options.lr, step, progress)
         model.train()
 
-        index = labelled_batches(step)
+        index = batches(step)
         source, labels = share(source_view(data.images[index], options, draws)), share(data.labels[index])
         with autocast(device, precision):
             features = model.features(source)
@@ -76,7 +78,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
                 adversarial_loss = domain_loss(d_source, d_target)
                 loss = source_loss + adversarial_loss
                 if options.entropy:
-                    loss = loss + options.entropy * ramp(progress) * losses.entropy(target_logits, options.views)
+                    entropy = losses.entropy(target_logits, options.views)
+                    loss = loss + options.entropy * ramp(progress) * entropy
                 if options.balance:
                     loss = loss + options.balance * imbalance(target_logits)
 
@@ -88,7 +91,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
         if options.epochs and (step + 1) % (run.total_steps // options.epochs) == 0:
             keep(averaged.network, run, step + 1)
         if run.log_due(step):
-            metrics = {"class loss": source_loss.item(), **held_out_accuracy(averaged.network, data, options, device, precision)}
+            metrics = {"class loss": source_loss.item(),
+                       **held_out_accuracy(averaged.network, data, options, device, precision)}
             if options.method == "dann":
                 metrics |= {"domain loss": adversarial_loss.item(), "λ": strength,
                             "domain": 100 * domain_accuracy(d_source, d_target).item()}
@@ -98,8 +102,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
 
 def final_network(averaged: DANN, data: Data, options: Options) -> DANN:
     """The averaged network in evaluation mode. Its BatchNorm statistics come from plain images of the target.
-    Source-only must not see the target, so it uses augmented source images instead: their spread is the best guess
-    at the target's."""
+    Source-only must not see the target, so it uses augmented source images instead: their spread is the best
+    guess at the target's."""
     if not options.adabn:
         return copy.deepcopy(averaged).eval()
     if options.method == "source-only":
@@ -108,15 +112,16 @@ def final_network(averaged: DANN, data: Data, options: Options) -> DANN:
 
 
 def keep(averaged: DANN, run: Run, done: int) -> None:
-    """Save the averaged network after an epoch, as checkpoints/000468.safetensors. `dann.evaluate` measures these
-    files; no program chooses among them."""
+    """Save the averaged network after an epoch, as checkpoints/000468.safetensors. `dann.evaluate` measures
+    these files; no program chooses among them."""
     make_folder(run.folder / "checkpoints")
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", averaged)
 
 
-def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str) -> dict[str, float]:
-    """Accuracy (%) of the averaged network on the held-out images of the labelled domain, or nothing if none are
-    held out."""
+def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str
+                      ) -> dict[str, float]:
+    """Accuracy (%) of the averaged network on the held-out images of the labelled domain, or nothing if none
+    are held out."""
     if not len(data.held_images):
         return {}
     network = copy.deepcopy(averaged).eval()
@@ -130,16 +135,20 @@ def main() -> None:
     setting = training.setting(training.arguments("dann.train", __doc__, Options, PRESETS), Options, chosen)
     options, device = setting.options, setting.device
     labelled = options.target if options.method == "target-only" else options.source
-    data = Data(setting.args.data, labelled, options.target if options.method == "dann" else None, options.held_out, device)
+    unlabelled = options.target if options.method == "dann" else None
+    data = Data(setting.args.data, labelled, unlabelled, options.held_out, device)
     if options.epochs:
-        setting.options = options = dataclasses.replace(options, steps=options.epochs * (len(data.images) // options.batch))
+        steps = options.epochs * (len(data.images) // options.batch)
+        setting.options = options = dataclasses.replace(options, steps=steps)
     if setting.args.dry_run:
         network = build(options.network, options.width, options.conditional, len(data.classes))
-        training.show_plan(training.written(setting, data.hashes), network, len(data.images), len(data.held_images), device)
+        training.show_plan(training.written(setting, data.hashes), network, len(data.images),
+                           len(data.held_images), device)
         return
     training.carry_out(
-        setting, name=f"{options.method}-{name(options.source)}-{name(options.target)}", steps=options.steps, data=data.hashes,
-        card={"classes": data.classes}, command=command(setting.preset, options), measure="dann.evaluate --weights",
+        setting, name=f"{options.method}-{name(options.source)}-{name(options.target)}", steps=options.steps,
+        data=data.hashes, card={"classes": data.classes}, command=command(setting.preset, options),
+        measure="dann.evaluate --weights",
         train=lambda run: train(options, data, run, device, setting.precision))
 
 

@@ -1,9 +1,9 @@
 """Train a DCGAN on faces: `python -m gan.train --data hw3_data`.
 
-Deep convolutional generative adversarial networks (Radford et al., ICLR 2016): a generator maps noise to faces, a
-discriminator is trained to distinguish them from real faces, and the generator is trained to fool it. Samples are drawn
-from, and the released weights are, an exponential moving average (EMA) of the generator. `--data` may be any folder of
-images.
+Deep convolutional generative adversarial networks (Radford et al., ICLR 2016): a generator maps noise to
+faces, a discriminator is trained to distinguish them from real faces, and the generator is trained to fool
+it. Samples are drawn from, and the released weights are, an exponential moving average (EMA) of the
+generator. `--data` may be any folder of images.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         real = share(flip(real, draws) if options.flip else real)
         z = share(send(torch.randn(len(index), INPUTS, generator=draws), device))
 
-        # D: real and generated faces in separate batches, since BatchNorm would otherwise mix their statistics
+        # D, on separate batches of real and generated faces, since BatchNorm would mix their statistics
         with autocast(device, precision):
             fake = generator(z)
             d_real, d_fake = discriminator(real), discriminator(fake.detach().float())
@@ -82,18 +82,21 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
             if warning := adversary.collapse_warning(p_real, p_fake):
                 run.say(f"warning: {warning}")
         if (step + 1) % batches.per_epoch == 0:
-            run.try_drawing(show, final_network(averaged.network, 500), options, run, (step + 1) // batches.per_epoch)
+            epoch = (step + 1) // batches.per_epoch
+            run.try_drawing(show, final_network(averaged.network, 500), options, run, epoch)
     return final_network(averaged.network, 2000)
 
 
 def final_network(averaged: Generator, count: int) -> Generator:
-    """The averaged generator in evaluation mode, with BatchNorm statistics estimated on `count` noise vectors."""
+    """The averaged generator in evaluation mode, with BatchNorm statistics estimated on `count` noise
+    vectors."""
     device = next(averaged.parameters()).device
     return estimate_statistics(averaged, [part.to(device) for part in noise(count, 0).split(100)])
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
-    """Write samples/epoch_001.png, 64 faces of noise that is the same for every epoch, and the loss curves."""
+    """Write samples/epoch_001.png, 64 faces of noise that is the same for every epoch, and the loss
+    curves."""
     with torch.inference_mode():
         faces = generator(noise(64, options.seed).to(next(generator.parameters()).device))
     make_folder(run.folder / "samples")
@@ -102,7 +105,8 @@ def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
 
 
 def main() -> None:
-    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen, adversary.may_grow)
+    setting = training.setting(training.arguments("gan.train", __doc__, Options, PRESETS), Options, chosen,
+                               adversary.may_grow)
     options, device = setting.options, setting.device
     faces = read_faces(setting.args.data, "train", size=options.size)
     if setting.args.dry_run:
@@ -110,8 +114,9 @@ def main() -> None:
         training.show_plan(training.written(setting, faces.hashes), network, len(faces.images), 0, device)
         return
     training.carry_out(
-        setting, name=setting.preset, steps=options.epochs * (len(faces.images) // options.batch), data=faces.hashes,
-        command=command(setting.preset, options), measure="scripts.evaluate_faces --weights",
+        setting, name=setting.preset, steps=options.epochs * (len(faces.images) // options.batch),
+        data=faces.hashes, command=command(setting.preset, options),
+        measure="scripts.evaluate_faces --weights",
         train=lambda run: train(options, faces.images.to(device), run, device, setting.precision))
 
 
