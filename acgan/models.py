@@ -1,6 +1,6 @@
-"""The networks of ACGAN (Odena et al., ICML 2017, section 3): a generator conditioned on a class, and a discriminator
-with two heads, one for real versus generated and one for the class. The class says whether a face has an attribute (1)
-or not (0).
+"""The networks of ACGAN (Odena et al., ICML 2017, section 3): a generator conditioned on a class, and a
+discriminator with two heads, one for real versus generated and one for the class. The class says whether a
+face has an attribute (1) or not (0).
 
 Architecture and size are those of DCGAN. Both heads return logits.
 """
@@ -21,9 +21,9 @@ def noise(count: int, seed: int) -> Tensor:
 
 
 class ClassNorm(nn.Module):
-    """Conditional BatchNorm (de Vries et al. 2017, section 3.2), with a scale and a shift per class: (N, C, H, W) and c
-    (N,), 0 or 1 in training → (N, C, H, W). Other values of c interpolate or extrapolate the scales and shifts
-    linearly."""
+    """Conditional BatchNorm (de Vries et al. 2017, section 3.2), with a scale and a shift per class:
+    (N, C, H, W) and c (N,), 0 or 1 in training → (N, C, H, W). Other values of c interpolate or extrapolate
+    the scales and shifts linearly."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,7 +32,8 @@ class ClassNorm(nn.Module):
 
     def forward(self, maps: Tensor, c: Tensor) -> Tensor:
         c = c[:, None].to(self.weight.dtype)
-        weight, bias = (torch.lerp(values[0], values[1], c)[:, :, None, None] for values in (self.weight, self.bias))
+        weight, bias = (torch.lerp(values[0], values[1], c)[:, :, None, None]
+                        for values in (self.weight, self.bias))
         return self.norm(maps) * weight.to(maps.dtype) + bias.to(maps.dtype)
 
 
@@ -46,10 +47,10 @@ class Layers(nn.ModuleList):
 
 
 class Generator(nn.Module):
-    """z (N, 100) and classes c (N,) → faces (N, 3, size, size) in [-1, 1]. Training uses c = 0 and 1; values outside
-    [0, 1] exaggerate the attribute or its absence. With `late`, the class enters through conditional BatchNorm from the
-    16x16 stage on, so that pose, hair and identity, which earlier stages determine, are the same in both classes.
-    Otherwise it is concatenated with the noise (as in the report)."""
+    """z (N, 100) and classes c (N,) → faces (N, 3, size, size) in [-1, 1]. Training uses c = 0 and 1; values
+    outside [0, 1] exaggerate the attribute or its absence. With `late`, the class enters through conditional
+    BatchNorm from the 16x16 stage on, so that pose, hair and identity, which earlier stages determine, are
+    the same in both classes. Otherwise it is concatenated with the noise (as in the report)."""
 
     def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64, late: bool = False) -> None:
         super().__init__()
@@ -67,11 +68,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real faces, and logits (N, K), higher for faces
-    with the k-th attribute. The report's network uses `batch_norm`."""
+    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real faces, and logits (N, K), higher for
+    faces with the k-th attribute. The report's network uses `batch_norm`."""
 
-    def __init__(self, width: int = 64, attributes: int = 1, deviation: float = 0.02, size: int = 64, batch_norm: bool = True
-                 ) -> None:
+    def __init__(self, width: int = 64, attributes: int = 1, deviation: float = 0.02, size: int = 64,
+                 batch_norm: bool = True) -> None:
         super().__init__()
         self.trunk = down_convolutions(width, size, batch_norm)
         features = width * size // 8

@@ -1,5 +1,6 @@
 """Read folders of images and their tables into tensors, and cache decoded images. The table of a folder is
-FOLDER.csv beside it, with the columns image_name and label for digits, and one column per attribute for faces."""
+FOLDER.csv beside it, with the columns image_name and label for digits, and one column per attribute for
+faces."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (N, 3, H, W), the names of their files, and, if requested, labels int64 (N,) as indices into
-    `classes`."""
+    """Images uint8 (N, 3, H, W), the names of their files, and, if requested, labels int64 (N,) as indices
+    into `classes`."""
 
     images: Tensor
     names: list[str]
@@ -48,11 +49,12 @@ def table_beside(folder: Path) -> Path:
 def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool = False,
                 background: tuple[int, int, int] = WHITE) -> tuple[Tensor, list[str]]:
     """Read all images of a folder, sorted by name: uint8 (N, 3, size, size) and the names; `common.pictures`
-    describes how. A line on stderr names files that are skipped. InputError if the folder is missing or has no
-    image, or if an image cannot be read."""
+    describes how. A line on stderr names files that are skipped. InputError if the folder is missing or has
+    no image, or if an image cannot be read."""
     content = look(folder)
     if not content.images:
-        raise InputError(f"{folder} holds no image; is it the right folder?" + f" It has {content.below}" * bool(content.below))
+        raise InputError(f"{folder} holds no image; is it the right folder?"
+                         + f" It has {content.below}" * bool(content.below))
     say_what_is_passed_over(folder, content)
     names = [stamp[0] for stamp in content.images]
     file, key = cache_file(folder, size, square, background) if cache else None, fingerprint(content.images)
@@ -67,22 +69,24 @@ def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool =
 
 
 def listing(folder: Path) -> list[Stamp]:
-    """The image files of a folder, sorted by name. InputError if something named like an image is not a regular
-    file."""
+    """The image files of a folder, sorted by name. InputError if something named like an image is not a
+    regular file."""
     return look(folder).images
 
 
 def fingerprint(stamps: list[Stamp]) -> bytes:
-    """32 bytes that change with any file of the listing. They include the change time, which no program can set
-    back, so a file replaced by one of the same size and date is noticed."""
+    """32 bytes that change with any file of the listing. They include the change time, which no program can
+    set back, so a file replaced by one of the same size and date is noticed."""
     return hashlib.sha256(CACHE_FORMAT + repr(stamps).encode()).digest()
 
 
-def cache_file(folder: Path, size: int, square: bool = False, background: tuple[int, int, int] = WHITE) -> Path | None:
-    """The file that caches the decoded images of a folder: below $HW3_CACHE, else in the user's cache folder; None
-    without a home folder."""
+def cache_file(folder: Path, size: int, square: bool = False,
+               background: tuple[int, int, int] = WHITE) -> Path | None:
+    """The file that caches the decoded images of a folder: below $HW3_CACHE, else in the user's cache folder;
+    None without a home folder."""
     try:
-        base = Path(os.environ.get("HW3_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hw3")
+        base = Path(os.environ.get("HW3_CACHE")
+                    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hw3")
     except RuntimeError:  # no $HOME and no entry for this user
         return None
     form = f" {size} {square} {background}".encode()
@@ -116,8 +120,8 @@ def _checksum(images: np.ndarray) -> bytes:
 
 
 def read_labels(table: Path, names: list[str], classes: Sequence[str] = DIGITS) -> Tensor:
-    """Labels of the named images as indices into `classes`, int64 (N,), from the columns image_name and label.
-    InputError if a label is not among the classes."""
+    """Labels of the named images as indices into `classes`, int64 (N,), from the columns image_name and
+    label. InputError if a label is not among the classes."""
     places = {text: place for place, text in enumerate(classes)}
     labels = []
     for name, text in zip(names, _label_texts(table, names), strict=True):
@@ -136,8 +140,8 @@ def _wanted(text: str, classes: Sequence[str]) -> str:
 
 
 def read_classes(table: Path, names: list[str]) -> tuple[str, ...]:
-    """The distinct labels of the named images, in ascending order if all are numbers, else in alphabetical order.
-    InputError if an image has no label or if all labels are the same."""
+    """The distinct labels of the named images, in ascending order if all are numbers, else in alphabetical
+    order. InputError if an image has no label or if all labels are the same."""
     texts = _label_texts(table, names)
     if missing := [name for name, text in zip(names, texts, strict=True) if text.lower() in ("", "nan")]:
         raise InputError(f"{table}: {missing[0]} has no label")
@@ -148,25 +152,27 @@ def read_classes(table: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _label_texts(table: Path, names: list[str]) -> list[str]:
-    """The labels of the named images as text. Whole numbers lose the decimal point that pandas adds to a column
-    with gaps."""
+    """The labels of the named images as text. Whole numbers lose the decimal point that pandas adds to a
+    column with gaps."""
     rows, _ = _rows(table, ["label"], names)
     values = [number(text) for text, in rows]
     return [str(int(value)) if value is not None and value.is_integer() else text.strip()
             for (text,), value in zip(rows, values, strict=True)]
 
 
-def read_attributes(table: Path, names: list[str], wanted: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
-    """Attributes of the named images: (N, A) uint8 of 0 and 1, and the names of the A columns (all, unless some
-    are wanted). 1, 1.0 and True mean yes; 0, 0.0, False and -1 (as in CelebA) mean no. InputError if a wanted
-    column is missing or a value is something else."""
+def read_attributes(table: Path, names: list[str],
+                    wanted: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
+    """Attributes of the named images: (N, A) uint8 of 0 and 1, and the names of the A columns (all, unless
+    some are wanted). 1, 1.0 and True mean yes; 0, 0.0, False and -1 (as in CelebA) mean no. InputError if a
+    wanted column is missing or a value is something else."""
     rows, columns = _rows(table, wanted, names)
     words = {"true": 1.0, "false": 0.0}  # as pandas writes them
     values = [[words.get(text.strip().lower(), number(text)) for text in row] for row in rows]
     for name, row, texts in zip(names, values, rows, strict=True):
         if not set(row) <= {0.0, 1.0, -1.0}:
             place = next(i for i, value in enumerate(row) if value not in (0.0, 1.0, -1.0))
-            raise InputError(f"{table}: {columns[place]} of {name} is {texts[place]!r}, and neither 0, 1 nor -1")
+            raise InputError(f"{table}: {columns[place]} of {name} is {texts[place]!r}, "
+                             "and neither 0, 1 nor -1")
     return torch.tensor(values).clamp(min=0).to(torch.uint8), columns
 
 
@@ -180,15 +186,17 @@ def _rows(table: Path, wanted: Sequence[str] | None, names: list[str]) -> tuple[
         found = {name.strip(): row for name, row in found.items()} | found
     if absent := [name for name in names if name not in found]:
         first = next(iter(found), None)
-        raise InputError(f"{table}: {len(absent)} images have no row, {absent[0]} first" +
-                         (f" (the first row is of {first})" if first else "") + "; add the rows or remove the images")
+        raise InputError(f"{table}: {len(absent)} images have no row, {absent[0]} first"
+                         + (f" (the first row is of {first})" if first else "")
+                         + "; add the rows or remove the images")
     known = set(names)
     if extra := [name for name in found if name not in known]:
-        print(one_line(f"{table}: {len(extra)} rows name images that are not there ({extra[0]} first); they are passed over"),
-              file=sys.stderr)
+        print(one_line(f"{table}: {len(extra)} rows name images that are not there ({extra[0]} first); "
+                       "they are passed over"), file=sys.stderr)
     return [found[name] for name in names], columns
 
 
 def content_hash(images: Tensor) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of decoded images. It identifies the data behind a number."""
+    """The first 16 hexadecimal digits of the SHA-256 of decoded images. It identifies the data behind a
+    number."""
     return hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

@@ -15,19 +15,22 @@ import PIL
 from common import pictures
 from common.pictures import WHITE, picture
 
-SHARE = 1000  # minimum number of images per process; for fewer, starting another process takes longer than it saves
+# minimum number of images per process; for fewer, starting another process takes longer than it saves
+SHARE = 1000
 
 Colour = tuple[int, int, int]
 
 
 def decode(folder: Path, names: list[str], size: int, square: bool = False, background: Colour = WHITE,
            workers: int = 1) -> np.ndarray | tuple[str, str]:
-    """(N, 3, size, size) uint8, decoded by this process and up to `workers` - 1 others; or the first path that cannot
-    be read and the reason. Processes are used rather than threads, which block each other in Pillow on small images."""
+    """(N, 3, size, size) uint8, decoded by this process and up to `workers` - 1 others; or the first path
+    that cannot be read and the reason. Processes are used rather than threads, which block each other in
+    Pillow on small images."""
     paths = [os.path.join(folder, name) for name in names]
     images = np.empty((len(paths), size, size, 3), np.uint8)
     parts = max(1, min(workers, len(paths) // SHARE))
-    first, *others = [slice(len(paths) * part // parts, len(paths) * (part + 1) // parts) for part in range(parts)]
+    first, *others = [slice(len(paths) * part // parts, len(paths) * (part + 1) // parts)
+                      for part in range(parts)]
     helpers: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(parts) as pool:
         try:
@@ -47,7 +50,8 @@ def decode(folder: Path, names: list[str], size: int, square: bool = False, back
     return problem or np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _fill(images: np.ndarray, paths: list[str], size: int, square: bool, background: Colour) -> tuple[str, str] | None:
+def _fill(images: np.ndarray, paths: list[str], size: int, square: bool,
+          background: Colour) -> tuple[str, str] | None:
     """Decode in this process. Returns the first path that cannot be read and the reason, or None."""
     for index, path in enumerate(paths):
         try:
@@ -58,8 +62,8 @@ def _fill(images: np.ndarray, paths: list[str], size: int, square: bool, backgro
 
 
 def _start(size: int, square: bool, background: Colour) -> subprocess.Popen[bytes]:
-    """Start a process that runs `common.pictures`. It imports only from the standard library and the folders of Pillow
-    and numpy, never from the working directory or PYTHONPATH, and ends with this process."""
+    """Start a process that runs `common.pictures`. It imports only from the standard library and the folders
+    of Pillow and numpy, never from the working directory or PYTHONPATH, and ends with this process."""
     places = sorted({str(Path(file).parent.parent) for file in (PIL.__file__, np.__file__) if file})
     arguments = [str(size), "square" if square else "", "#{:02x}{:02x}{:02x}".format(*background), *places]
     return subprocess.Popen([sys.executable, "-I", "-S", pictures.__file__, *arguments],

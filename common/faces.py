@@ -1,4 +1,5 @@
-"""Faces: reading a folder of images and their attributes, conversion to and from [-1, 1], and augmentation."""
+"""Faces: reading a folder of images and their attributes, conversion to and from [-1, 1], and
+augmentation."""
 
 from __future__ import annotations
 
@@ -26,9 +27,9 @@ class Faces:
 
 
 def read_faces(data: Path, split: str, attributes: Sequence[str] = (), size: int = SIZE) -> Faces:
-    """Read a split of the course's layout, or any folder of images, with its attributes from the CSV beside it
-    (FOLDER.csv). Images of another size are centre-cropped and resized. Raises InputError if the folder, the CSV or a
-    column is missing."""
+    """Read a split of the course's layout, or any folder of images, with its attributes from the CSV beside
+    it (FOLDER.csv). Images of another size are centre-cropped and resized. Raises InputError if the folder,
+    the CSV or a column is missing."""
     folder = data / "face" / split if (data / "face").is_dir() else data
     images, names = read_images(folder, size, square=True)
     values = torch.empty(len(images), 0, dtype=torch.int64)

@@ -1,8 +1,8 @@
 """t-SNE of the features of both domains, for `python -m dann.visualize` and `python -m adda.visualize`.
 
-One embedding is fitted to the *test* images of both domains and plotted twice, coloured by digit and by domain. Labels
-are used only for the colours and for a balanced sample. The points are also written as JSON, with the prediction for
-each image.
+One embedding is fitted to the *test* images of both domains and plotted twice, coloured by digit and by
+domain. Labels are used only for the colours and for a balanced sample. The points are also written as JSON,
+with the prediction for each image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from common.predict import Loader
 from common.views import plain
 from common.weights import classes_of
 
-# (network, whether images are from the target) → the module for these images, with `features` and class logits
+# (network, whether images are from the target) → the module for these images, with `features` and class
+# logits
 Part = Callable[[Any, bool], Any]
 
 
@@ -38,7 +39,8 @@ def program(package: str, description: str | None, load_network: Loader, release
                         help="tsne.png writes tsne_digit.png, tsne_domain.png and tsne.json")
     parser.add_argument("--count", type=whole(10, 10**6), default=1000,
                         help="test images per domain, balanced by digit")
-    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0, help="random seed of the sample and of t-SNE")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0,
+                        help="random seed of the sample and of t-SNE")
     args = parser.parse_args()
 
     for path in outputs(args.output):
@@ -61,8 +63,8 @@ def outputs(output: Path) -> list[Path]:
 
 def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, titles: dict[str, str],
          data: Path, device: torch.device, output: Path, count: int, seed: int) -> list[Path]:
-    """Write a joint embedding of the test features of both domains as two plots and as points. Returns the three
-    paths."""
+    """Write a joint embedding of the test features of both domains as two plots and as points. Returns the
+    three paths."""
     options, classes = card["options"], classes_of(card, weights)
     features, predicted, labels, is_target = [], [], [], []
     domains = (options["source"], options["target"])
@@ -77,7 +79,8 @@ def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, ti
         labels.append(split.labels[index])
         is_target.append(torch.full((len(index),), int(domain == domains[1])))
     points = tsne.embed(torch.cat(features), seed)
-    heading = f"{titles.get(options['method'], options['method'])}, {' → '.join(map(title, domains))}, test images"
+    heading = (f"{titles.get(options['method'], options['method'])}, {' → '.join(map(title, domains))}, "
+               "test images")
     paths = outputs(output)
     tsne.draw(paths[0], points, torch.cat(labels).numpy(), classes, True, heading)
     names = [f"{title(domain)}\n({role})" for domain, role in zip(domains, ("source", "target"), strict=True)]
@@ -89,7 +92,8 @@ def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, ti
 
 
 def save_points(path: Path, weights: Path, options: dict[str, Any], columns: dict[str, Any]) -> None:
-    """Write columns of N numbers as JSON, one per line, after the method, the domains and the hash of the weights."""
+    """Write columns of N numbers as JSON, one per line, after the method, the domains and the hash of the
+    weights."""
     content = {**{name: options[name] for name in ("method", "source", "target")}, "weights": sha256(weights)}
     content |= {name: [round(value, 1) for value in column.tolist()] for name, column in columns.items()}
     lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"

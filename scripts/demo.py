@@ -1,8 +1,8 @@
 """An interactive demo of the released networks: `python -m scripts.demo`, then open the URL that it prints.
 
-The page shows faces generated from noise and an interpolation between two of them, a face with a slider for the smile,
-the predictions for a digit that is drawn or uploaded, and the t-SNE of test features. It works offline: it makes no
-requests to other servers. It needs `pip install -r requirements-demo.txt`.
+The page shows faces generated from noise and an interpolation between two of them, a face with a slider for
+the smile, the predictions for a digit that is drawn or uploaded, and the t-SNE of test features. It works
+offline: it makes no requests to other servers. It needs `pip install -r requirements-demo.txt`.
 """
 
 from __future__ import annotations
@@ -178,7 +178,8 @@ def digit_part(gr: ModuleType, networks: Networks, target: Any) -> None:
             with gr.Column(min_width=140):
                 says = gr.Markdown(NOTHING, elem_id="says")
                 if "source-only" not in networks.methods:
-                    gr.Markdown("Source only (no adaptation) is not shown, since no weights are released for it.")
+                    gr.Markdown("Source only (no adaptation) is not shown, "
+                                "since no weights are released for it.")
     image = gr.State()
 
     def answers(image: Tensor | None, target: str, sentence: str = NOTHING) -> list[Any]:
@@ -243,7 +244,8 @@ def check_free(host: str, port: int) -> None:
 def import_gradio() -> ModuleType:
     """Import Gradio with analytics disabled. Raises InputError if it is not installed."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"  # Gradio requests its own page to check that it is up
+    # Gradio requests its own page to check that it is up
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
     os.environ["MPLBACKEND"] = "agg"  # otherwise Gradio imports all of matplotlib before its first response
     try:
         import gradio

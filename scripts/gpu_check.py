@@ -1,9 +1,11 @@
-"""Benchmark the trainings on a GPU, as a Markdown table: `python -m scripts.gpu_check --data hw3_data --output gpu.md`.
+"""Benchmark the trainings on a GPU, as a Markdown table:
+`python -m scripts.gpu_check --data hw3_data --output gpu.md`.
 
-The first table compares each training step with the minimal step of the same networks (see scripts.benchmark):
-milliseconds, images per second, utilisation, and peak memory. Utilisation is relative to the throughput of a large
-square matrix product in the same precision. The second table lists complete trainings with their accuracies: DANN in
-both directions, and ADDA with self-training. `bash scripts/gpu_check.sh` first runs the tests that need a GPU.
+The first table compares each training step with the minimal step of the same networks (see
+scripts.benchmark): milliseconds, images per second, utilisation, and peak memory. Utilisation is relative to
+the throughput of a large square matrix product in the same precision. The second table lists complete
+trainings with their accuracies: DANN in both directions, and ADDA with self-training.
+`bash scripts/gpu_check.sh` first runs the tests that need a GPU.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ def main() -> None:
     check_writable(args.output)
     device = choose_device(args.device)
     precision = choose_precision("auto", device)
-    lines = [f"{describe(device)}, {precision}, torch {torch.__version__}", "", *steps_table(device, precision)]
+    lines = [f"{describe(device)}, {precision}, torch {torch.__version__}", "",
+             *steps_table(device, precision)]
     write(args.output, "\n".join(lines) + "\n")  # now, in case a training fails
     if not args.steps_only:
         lines += ["", *runs_table(args.data, args.device)]
@@ -54,22 +57,25 @@ def main() -> None:
 def steps_table(device: torch.device, precision: str) -> list[str]:
     """The table of training steps."""
     peak = matrix_product(device, precision)
-    lines = [f"| training step | ms | minimal step, ms | ratio (target {BAR}) | images/s | % of {peak / 1e12:.0f} TFLOP/s | MiB |",
+    lines = [f"| training step | ms | minimal step, ms | ratio (target {BAR}) | images/s | "
+             f"% of {peak / 1e12:.0f} TFLOP/s | MiB |",
              "|---|---|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["HW3_CACHE"] = str(folder / "cache")
         for domain in synthetic.DOMAINS:
             synthetic.write_digits(folder, domain, "train", 100 * (10 + benchmark.STEPS), seed=0)
-        for title, programs in (("DANN", benchmark.dann_programs), ("self-training", benchmark.self_training_programs),
+        for title, programs in (("DANN", benchmark.dann_programs),
+                                ("self-training", benchmark.self_training_programs),
                                 ("DCGAN", benchmark.dcgan_programs)):
             compared, images = programs(folder, device, precision)
             work = operations(compared["bare"])
             reset_memory(device)
             times = benchmark.seconds_per_step(compared, device)
             ours, bare = times["ours"], times["bare"]
-            lines.append(f"| {title} | {1000 * ours:.2f} | {1000 * bare:.2f} | {ours / bare:.2f} | {images / ours:.0f} | "
-                         f"{100 * work / ours / peak:.1f} | {most_memory(device):.0f} |")
+            lines.append(f"| {title} | {1000 * ours:.2f} | {1000 * bare:.2f} | {ours / bare:.2f} | "
+                         f"{images / ours:.0f} | {100 * work / ours / peak:.1f} | "
+                         f"{most_memory(device):.0f} |")
     return lines
 
 
@@ -114,7 +120,8 @@ def runs_table(data: Path, device: str) -> list[str]:
             run = Path(name) / f"{package}-{len(lines)}"
             program(f"{package}.train", *options.split(), "--data", data, "--run", run, "--device", device)
             weights, figures = run / "weights.safetensors", run / "figures.json"
-            program(f"{package}.evaluate", "--weights", weights, "--data", data, "--json", figures, "--device", device)
+            program(f"{package}.evaluate", "--weights", weights, "--data", data, "--json", figures,
+                    "--device", device)
             minutes = read_object(weights.with_suffix(".json"))["seconds"] / 60
             accuracy = next(iter(json.loads(figures.read_text()).values()))["accuracy"]
             lines.append(f"| `python -m {package}.train {options}` | {minutes:.1f} | {accuracy:.2f} |")
@@ -122,8 +129,10 @@ def runs_table(data: Path, device: str) -> list[str]:
 
 
 def program(module: str, *arguments: Any) -> None:
-    """Run a program of the repository. Raises InputError if it fails; the program has then printed the reason."""
-    if subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=Path(__file__).parent.parent).returncode:
+    """Run a program of the repository. Raises InputError if it fails; the program has then printed the
+    reason."""
+    if subprocess.run([sys.executable, "-m", module, *map(str, arguments)],
+                      cwd=Path(__file__).parent.parent).returncode:
         raise InputError(f"python -m {module} failed; see above")
 
 

@@ -1,4 +1,5 @@
-"""Fixtures and helpers shared by the tests: synthetic digits of both domains, and functions that run the programs."""
+"""Fixtures and helpers shared by the tests: synthetic digits of both domains, and functions that run the
+programs."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def one_thread():
-    """One thread, for a deterministic order of summation, and so that busy cores do not slow the tests down."""
+    """One thread, for a deterministic order of summation, and so that busy cores do not slow the tests
+    down."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -55,7 +57,8 @@ def call(module, *arguments, code=0):
     program, out, err = importlib.import_module(module), io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     status = 0
-    with (pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
+    with (pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out),
+          contextlib.redirect_stderr(err)):
         patch.setattr(sys, "argv", [module, *map(str, arguments)])
         try:
             run_main(program.main)
@@ -70,25 +73,28 @@ def call(module, *arguments, code=0):
 
 def process(module, *arguments, code=0, **settings):
     """Run a program in a separate process."""
-    result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True, check=False,
-                            **settings)
+    result = subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True,
+                            text=True, check=False, **settings)
     assert result.returncode == code, result.stderr
     return result
 
 
 def same(a, b):
     """Whether two networks are bitwise equal, including buffers."""
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(torch.equal(x, y)
+               for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def records(folder):
     """The records of metrics.jsonl by step, without times."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return {r.pop("step"): {name: value for name, value in r.items() if name != "seconds"} for r in map(json.loads, lines)}
+    return {r.pop("step"): {name: value for name, value in r.items() if name != "seconds"}
+            for r in map(json.loads, lines)}
 
 
 def open_run(folder, steps, stop_after=None):
-    """A new run that logs every second step and saves every fourth. At step `stop_after`, it raises SIGINT."""
+    """A new run that logs every second step and saves every fourth. At step `stop_after`, it raises
+    SIGINT."""
     folder.mkdir(exist_ok=True)
     run = runs.Run(folder, steps, log_every=2, save_every=4)
     log = run.log
@@ -122,11 +128,13 @@ def copy_without_labels(root, to, domain="svhn", wrong=False):
 
 
 def shifted(seed, count, target):
-    """Ten smooth patterns with noise. In the target domain, channels are nearly swapped, and images are shifted by four
-    pixels."""
-    patterns = F.interpolate(torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0)), (28, 28), mode="bicubic")
+    """Ten smooth patterns with noise. In the target domain, channels are nearly swapped, and images are
+    shifted by four pixels."""
+    patterns = F.interpolate(torch.randn(10, 3, 4, 4, generator=torch.Generator().manual_seed(0)), (28, 28),
+                             mode="bicubic")
     labels = torch.arange(count) % 10
-    images = patterns[labels] + 0.5 * torch.randn(count, 3, 28, 28, generator=torch.Generator().manual_seed(seed))
+    images = (patterns[labels]
+              + 0.5 * torch.randn(count, 3, 28, 28, generator=torch.Generator().manual_seed(seed)))
     if target:
         images = (0.58 * images + 0.42 * images.flip(1)).roll(4, 3)
     return (127 + 50 * images).clamp(0, 255).to(torch.uint8), labels

@@ -87,9 +87,11 @@ def test_a_walk_passes_through_its_noise_at_noises_length():
     assert (steps.norm(dim=1) > 0.9 * z.norm(dim=1).min()).all()
 
 
-@pytest.mark.parametrize(("package", "name", "size"), [("gan", "fig1_2.jpg", (530, 266)), ("acgan", "fig2_2.jpg", (662, 134))])
+@pytest.mark.parametrize(("package", "name", "size"), [
+    ("gan", "fig1_2.jpg", (530, 266)), ("acgan", "fig2_2.jpg", (662, 134))])
 def test_figures_are_the_same_each_time(package, name, size, weights, tmp_path):
-    arguments = (f"{package}.generate", "--weights", weights[package], "--device", "cpu", "--figure", tmp_path)
+    arguments = (f"{package}.generate", "--weights", weights[package], "--device", "cpu",
+                 "--figure", tmp_path)
     call(*arguments)
     first = (tmp_path / name).read_bytes()
     process(*arguments)
@@ -97,8 +99,8 @@ def test_figures_are_the_same_each_time(package, name, size, weights, tmp_path):
 
 
 def test_folders_of_faces_are_never_mixed(weights, tmp_path, monkeypatch):
-    """More faces than are generated at a time; a second set, which overwrites the first; and a smaller set, which is
-    refused since old faces would remain."""
+    """More faces than are generated at a time; a second set, which overwrites the first; and a smaller set,
+    which is refused since old faces would remain."""
     monkeypatch.setattr(gan.generate, "PART", 4)
     monkeypatch.setattr(acgan.generate, "PART", 4)
     many, pairs = tmp_path / "many", tmp_path / "pairs"
@@ -128,7 +130,8 @@ def test_folders_of_faces_are_never_mixed(weights, tmp_path, monkeypatch):
 def test_walks(weights, tmp_path):
     for name, count in (("walk.gif", 4), ("walk.jpg", 11), ("one.png", 1), ("strip.png", 17)):
         call("gan.generate", "--weights", weights["gan"], "--interpolate", tmp_path / name, "--count", count)
-    assert Image.open(tmp_path / "walk.gif").n_frames == 4 and Image.open(tmp_path / "walk.jpg").size == (662, 134)
+    assert (Image.open(tmp_path / "walk.gif").n_frames == 4
+            and Image.open(tmp_path / "walk.jpg").size == (662, 134))
     strip = grid(faces_of(weights, walk(gan.models.noise(9, 0), 17)), 10)
     assert np.array_equal(np.asarray(strip), np.asarray(Image.open(tmp_path / "strip.png")))
     check_height(tmp_path / "long.png", 100_000, 10, 64)
@@ -138,30 +141,38 @@ def test_walks(weights, tmp_path):
 
 
 def test_a_sheet_and_a_strip(weights, tmp_path):
-    """The first faces of the sheet are those of the figure; the last and first rows of the strip are the pairs of the
-    figure."""
-    call("gan.generate", "--weights", weights["gan"], "--sheet", tmp_path / "sheet.png", "--count", 50, "--device", "cpu")
+    """The first faces of the sheet are those of the figure; the last and first rows of the strip are the
+    pairs of the figure."""
+    call("gan.generate", "--weights", weights["gan"], "--sheet", tmp_path / "sheet.png", "--count", 50,
+         "--device", "cpu")
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     assert sheet.shape == (3 * 66 + 2, 20 * 66 + 2, 3)
     expected = np.asarray(grid(faces_of(weights, gan.models.noise(50, 0)), 20))
     assert np.abs(sheet.astype(int) - expected).max() <= 1
-    call("acgan.generate", "--weights", weights["acgan"], "--strip", tmp_path / "strip.png", "--device", "cpu")
-    call("acgan.generate", "--weights", weights["acgan"], "--figure", tmp_path / "pairs.png", "--device", "cpu")
-    strip, pairs = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("strip.png", "pairs.png"))
+    call("acgan.generate", "--weights", weights["acgan"], "--strip", tmp_path / "strip.png",
+         "--device", "cpu")
+    call("acgan.generate", "--weights", weights["acgan"], "--figure", tmp_path / "pairs.png",
+         "--device", "cpu")
+    strip, pairs = (np.asarray(Image.open(tmp_path / name)).astype(int)
+                    for name in ("strip.png", "pairs.png"))
     assert strip.shape == (5 * 66 + 2, 10 * 66 + 2, 3)
     assert np.abs(strip[4 * 66:] - pairs[:68]).max() <= 1 and np.abs(strip[:68] - pairs[66:]).max() <= 1
     generator = acgan.generate.load_generator(weights["acgan"], torch.device("cpu"))[0]
-    middle = np.asarray(grid(acgan.train.with_class(generator, acgan.models.noise(10, 0), 0.5), 10)).astype(int)
+    middle = np.asarray(
+        grid(acgan.train.with_class(generator, acgan.models.noise(10, 0), 0.5), 10)).astype(int)
     assert np.abs(strip[2 * 66:3 * 66] - middle[:66]).max() <= 1
     assert "does not end in" in call("acgan.generate", "--strip", tmp_path / "strip.gif", code=2).stderr
 
 
-NUMBERS = [("gan", "--output o --count -3"), ("gan", "--output o --count 0"), ("gan", "--output o --count 1.5"),
-           ("gan", "--output o --count nan"), ("gan", "--output o --count 100001"), ("gan", "--output o --count 1" + 30 * "0"),
-           ("gan", "--figure . --seed -1"), ("gan", "--figure . --seed 99999999999999999999"), ("gan", "--figure . --seed inf"),
-           ("gan", "--interpolate w.gif --count 0"), ("acgan", "--figure . --strength nan"), ("acgan", "--figure . --strength inf"),
-           ("acgan", "--figure . --strength 1e300"), ("acgan", "--pairs o --count -1"), ("acgan", "--figure . --seed 1e3"),
-           ("gan", "--figure . --device meta"), ("gan", "--figure . --device cuda:-1"), ("acgan", "--figure . --device ''"),
+NUMBERS = [("gan", "--output o --count -3"), ("gan", "--output o --count 0"),
+           ("gan", "--output o --count 1.5"), ("gan", "--output o --count nan"),
+           ("gan", "--output o --count 100001"), ("gan", "--output o --count 1" + 30 * "0"),
+           ("gan", "--figure . --seed -1"), ("gan", "--figure . --seed 99999999999999999999"),
+           ("gan", "--figure . --seed inf"), ("gan", "--interpolate w.gif --count 0"),
+           ("acgan", "--figure . --strength nan"), ("acgan", "--figure . --strength inf"),
+           ("acgan", "--figure . --strength 1e300"), ("acgan", "--pairs o --count -1"),
+           ("acgan", "--figure . --seed 1e3"), ("gan", "--figure . --device meta"),
+           ("gan", "--figure . --device cuda:-1"), ("acgan", "--figure . --device ''"),
            ("gan", "--figure . --count 5"), ("acgan", "--figure . --count 5")]
 
 
@@ -174,17 +185,20 @@ def test_numbers_out_of_range(package, arguments, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["--sheet", "--interpolate"])
-def test_a_picture_too_high_for_jpeg_is_refused_before_faces_are_generated(kind, weights, tmp_path, monkeypatch):
+def test_a_picture_too_high_for_jpeg_is_refused_before_faces_are_generated(
+        kind, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(gan.generate, "generate", None)
     said = refused("gan.generate", kind, tmp_path / "x.jpg", "--weights", weights["gan"], "--count", 50_000)
     assert "a JPEG is at most" in said and not (tmp_path / "x.jpg").exists()
 
 
 PLACES = [("gan", "--output {file}"), ("gan", "--output {file}/below"), ("gan", "--interpolate {file}/w.gif"),
-          ("gan", "--interpolate w.mp4"), ("gan", "--interpolate w"), ("gan", "--interpolate {folder}/w.gif --count 3"),
+          ("gan", "--interpolate w.mp4"), ("gan", "--interpolate w"),
+          ("gan", "--interpolate {folder}/w.gif --count 3"),
           ("gan", "--figure {file}"), ("gan", "--figure {file}/f.png"),
           ("gan", "--figure nowhere"), ("gan", "--figure nowhere/f.jpg"),
-          ("acgan", "--pairs {file}"), ("acgan", "--pairs {file}/below"), ("acgan", "--pairs {half}"), ("acgan", "--figure {file}")]
+          ("acgan", "--pairs {file}"), ("acgan", "--pairs {file}/below"), ("acgan", "--pairs {half}"),
+          ("acgan", "--figure {file}")]
 
 
 @pytest.mark.parametrize(("package", "arguments"), PLACES)
@@ -213,9 +227,11 @@ def test_the_current_folder_takes_faces_and_figures(weights, tmp_path, monkeypat
 
 
 CARDS = ["null", "[]", "[1]", "{}", "3", '"x"', "{", "", '{"program": null}', '{"program": ["gan.train"]}',
-         '{"program": "gan.train"}', '{"program": "gan.train", "options": []}', '{"program": "gan.train", "options": {}}',
+         '{"program": "gan.train"}', '{"program": "gan.train", "options": []}',
+         '{"program": "gan.train", "options": {}}',
          *(f'{{"program": "gan.train", "options": {{"width": {width}}}}}'
-           for width in ("-1", "0", "1.5", '"64"', "1" + 30 * "0", "true", "null", "[4]", "NaN", "1e400", "8"))]
+           for width in ("-1", "0", "1.5", '"64"', "1" + 30 * "0",
+                         "true", "null", "[4]", "NaN", "1e400", "8"))]
 
 
 @pytest.mark.parametrize("card", CARDS)

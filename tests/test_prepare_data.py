@@ -58,16 +58,20 @@ def origin(tmp_path):
         folder.mkdir(parents=True)
         for number in range(3):
             photograph = random.integers(0, 100, (40, 50, 3)) + 100 * tint
-            Image.fromarray(photograph.astype(np.uint8)).save(folder / f"{number}.jpg", quality=100, subsampling=0)
+            Image.fromarray(photograph.astype(np.uint8)).save(
+                folder / f"{number}.jpg", quality=100, subsampling=0)
     names = [f"{number:06}.jpg" for number in range(1, 6)]
     for number, name in enumerate(names):
         face = np.zeros((218, 178, 3), np.uint8)
         face[57:185, 25:153] = 200 + number  # exactly the region that is cropped
         Image.fromarray(face).save(root / "celeba/img_align_celeba" / name, quality=100)
     columns = ["Young", *prepare_data.ATTRIBUTES]
-    rows = [[name, *("1" if c == "Smiling" and name == names[1] else "-1" for c in columns)] for name in names]
-    (root / "celeba/list_attr_celeba.txt").write_text("\n".join(["5", " ".join(columns) + " ", *map("  ".join, rows)]) + "\n")
-    (root / "celeba/list_eval_partition.txt").write_text("\n".join(f"{n} {p}" for n, p in zip(names, "00012", strict=True)) + "\n")
+    rows = [[name, *("1" if c == "Smiling" and name == names[1] else "-1" for c in columns)]
+            for name in names]
+    (root / "celeba/list_attr_celeba.txt").write_text(
+        "\n".join(["5", " ".join(columns) + " ", *map("  ".join, rows)]) + "\n")
+    (root / "celeba/list_eval_partition.txt").write_text(
+        "\n".join(f"{n} {p}" for n, p in zip(names, "00012", strict=True)) + "\n")
     return root
 
 
@@ -128,8 +132,10 @@ def test_whole_layout(origin, tmp_path, prepare):
     assert (to / "digits/svhn/train.csv").read_text().splitlines()[:4] == [
         "image_name,label", "00000.png,1", "00001.png,0", "00002.png,3"]
     assert [pixels(to / f"digits/svhn/train/{i:05}.png").mean() for i in range(6)] == [0, 20, 40, 60, 80, 100]
-    assert (to / "digits/mnistm/test.csv").read_text() == "image_name,label\n" + "".join(f"{i:05}.png,{i}\n" for i in range(4))
-    assert "official: 73257" in result.out and "not the official one" in result.out and "0:2 1:1" in result.out
+    assert (to / "digits/mnistm/test.csv").read_text() == "image_name,label\n" + "".join(
+        f"{i:05}.png,{i}\n" for i in range(4))
+    assert ("official: 73257" in result.out and "not the official one" in result.out
+            and "0:2 1:1" in result.out)
     assert "skipped" not in result.out
 
     face = pixels(to / "face/train/00000.png")
@@ -143,7 +149,8 @@ def test_whole_layout(origin, tmp_path, prepare):
 
 
 def test_mnistm_is_inverted_wherever_there_is_ink_as_in_the_published_set(origin, tmp_path, prepare):
-    # dark photographs reveal blending with grey levels: in the published set, brightness does not depend on the ink
+    # dark photographs reveal blending with grey levels: in the published set, brightness does not depend on
+    # the ink
     prepare(origin, tmp_path / "to", "--only", "mnistm")
     made = np.stack([pixels(path) for path in sorted((tmp_path / "to/digits/mnistm/train").glob("*.png"))])
     digit = np.zeros((28, 28), int)
@@ -186,7 +193,8 @@ def test_same_bytes_after_a_stop_and_on_another_machine(origin, tmp_path, prepar
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     for lost in ("digits/mnistm/train/00002.png", "digits/svhn/test/00001.png", "digits/mnistm/train.csv"):
         (tmp_path / "b" / lost).unlink()
-    for left in (".00002.png.part", ".00006.png.x_1y2z.part", "../.train.csv.x_1y2z.part"):  # left by a killed run
+    # left by a killed run
+    for left in (".00002.png.part", ".00006.png.x_1y2z.part", "../.train.csv.x_1y2z.part"):
         (tmp_path / "b/digits/mnistm/train" / left).write_bytes(b"half")
     kept = os.stat(tmp_path / "b/digits/mnistm/train/00001.png").st_mtime_ns
     assert prepare(origin, tmp_path / "b").code == 0
@@ -230,7 +238,8 @@ def test_interrupted_it_does_not_draw_to_the_end(tmp_path, monkeypatch):
 
     monkeypatch.setattr(splits, "progress", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        splits.write_split(tmp_path / "svhn", "train", splits.Split(1000, image, ["label"], [[0]] * 1000, "mark", ""))
+        splits.write_split(tmp_path / "svhn", "train",
+                           splits.Split(1000, image, ["label"], [[0]] * 1000, "mark", ""))
     assert len(drawn) < 500 and not (tmp_path / "svhn/train.csv").exists()
 
 
@@ -248,7 +257,8 @@ def test_other_seed_or_originals_are_not_mixed_in(origin, tmp_path, prepare):
     assert result.code == 2 and "no note" in result.err
 
 
-@pytest.mark.parametrize("note", [b"", b"null", b"[]", b"{}", b'{"made_from": 5, "blend": "binarised"}', b"\xff", b'{"made_from"'])
+@pytest.mark.parametrize("note", [
+    b"", b"null", b"[]", b"{}", b'{"made_from": 5, "blend": "binarised"}', b"\xff", b'{"made_from"'])
 def test_damaged_note_is_named(origin, tmp_path, prepare, note):
     prepare(origin, tmp_path / "to", "--only", "svhn")
     (tmp_path / "to/digits/svhn/.train.json").write_bytes(note)
@@ -293,9 +303,11 @@ def test_files_of_systems_and_unpackers_are_ignored(origin, tmp_path, prepare):
     (origin / "celeba/img_align_celeba/img_align_celeba").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere/up").symlink_to(origin)
     labels = origin / "mnist/t10k-labels-idx1-ubyte.gz"
-    labels.write_bytes(gzip.decompress(labels.read_bytes()))  # decompressed by a browser, which keeps the name
+    # decompressed by a browser, which keeps the name
+    labels.write_bytes(gzip.decompress(labels.read_bytes()))
     os.mkfifo(origin / "mnist/t10k-images-idx3-ubyte")
-    for name, encoding in (("list_attr_celeba.txt/list_attr_celeba.txt", "utf-16"), ("list_eval_partition.txt", "utf-8-sig")):
+    for name, encoding in (("list_attr_celeba.txt/list_attr_celeba.txt", "utf-16"),
+                           ("list_eval_partition.txt", "utf-8-sig")):
         path = origin / "celeba" / name
         path.write_text(path.read_text().replace("\n", "\r\n"), encoding=encoding, newline="")
     result = prepare(origin, tmp_path / "b")
@@ -304,12 +316,13 @@ def test_files_of_systems_and_unpackers_are_ignored(origin, tmp_path, prepare):
 
 
 def as_kaggle(folder):
-    """Convert CelebA's lists to comma-separated tables with an index column, an unused text column, and trailing
-    commas."""
+    """Convert CelebA's lists to comma-separated tables with an index column, an unused text column, and
+    trailing commas."""
     _, header, *rows = (line.split() for line in (folder / "list_attr_celeba.txt").read_text().splitlines())
     table = [["", "image_id", *header, "remark", ""],
              *([str(n), *row, "a, b; c", *[""] * (n % 2)] for n, row in enumerate(rows))]
-    (folder / "list_attr_celeba.csv").write_text("\n".join(",".join(f'"{cell}"' for cell in row) for row in table))
+    (folder / "list_attr_celeba.csv").write_text(
+        "\n".join(",".join(f'"{cell}"' for cell in row) for row in table))
     parts = (folder / "list_eval_partition.txt").read_text().replace(" ", ",")
     (folder / "list_eval_partition.csv").write_text("image_id,partition\n" + parts)
     for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
@@ -351,7 +364,8 @@ def test_a_part_of_celeba(origin, tmp_path, prepare):
     at = header.split().index("Smiling") + 1
     lists.write_text("\n".join([count, "Smiling", *(f"{row.split()[0]} {row.split()[at]}" for row in rows)]))
     result = prepare(origin, tmp_path / "some", "--only", "face")
-    assert result.code == 0 and "without Bangs, Big_Lips" in result.out and "without attributes" not in result.out
+    assert (result.code == 0 and "without Bangs, Big_Lips" in result.out
+            and "without attributes" not in result.out)
     assert (tmp_path / "some/face/train.csv").read_text() == "image_name,Smiling\n00000.png,1\n00001.png,0\n"
     edit(lists, "Smiling", "Male")  # the same values, as another attribute
     result = prepare(origin, tmp_path / "some", "--only", "face")
@@ -361,7 +375,8 @@ def test_a_part_of_celeba(origin, tmp_path, prepare):
         if path.name != "000004.jpg":
             path.unlink()
     result = prepare(origin, tmp_path / "test", "--only", "face")
-    assert result.code == 0 and "face's train split is skipped" in result.out and (tmp_path / "test/face/test.csv").exists()
+    assert (result.code == 0 and "face's train split is skipped" in result.out
+            and (tmp_path / "test/face/test.csv").exists())
 
 
 def test_other_sets_with_the_same_names_are_not_taken(origin, tmp_path, prepare):
@@ -388,7 +403,8 @@ def test_one_of_two_files_is_prepared_and_the_other_named(origin, tmp_path, prep
 def test_missing_originals(origin, tmp_path, prepare):
     shutil.rmtree(origin / "svhn")
     result = prepare(origin, tmp_path / "to")
-    assert result.code == 0 and "svhn is skipped" in result.out and (tmp_path / "to/digits/mnistm/train.csv").exists()
+    assert (result.code == 0 and "svhn is skipped" in result.out
+            and (tmp_path / "to/digits/mnistm/train.csv").exists())
     result = prepare(origin, tmp_path / "to", "--only", "svhn")
     assert result.code == 2 and "train_32x32.mat" in result.err and "test_32x32.mat" in result.err
     (tmp_path / "nothing").mkdir()
@@ -401,9 +417,11 @@ def test_published_mnistm_is_taken_as_it_is(published, origin, tmp_path, prepare
     result = prepare(published, tmp_path / "a", "--only", "mnistm")
     assert result.code == 0 and "published set, 32x32" in result.out
     home = tmp_path / "a/digits/mnistm"
-    expected = Image.open(published / "mnist_m/mnist_m_train/00000003.png").resize((28, 28), Image.Resampling.BICUBIC)
+    expected = Image.open(published / "mnist_m/mnist_m_train/00000003.png").resize(
+        (28, 28), Image.Resampling.BICUBIC)
     assert (pixels(home / "train/00003.png") == np.asarray(expected)).all()
-    assert (home / "test.csv").read_text() == "image_name,label\n00000.png,1\n00001.png,4\n00002.png,7\n00003.png,0\n"
+    assert (home / "test.csv").read_text() == (
+        "image_name,label\n00000.png,1\n00001.png,4\n00002.png,7\n00003.png,0\n")
     assert json.loads((home / ".train.json").read_text())["blend"] == "binarised"
     (tmp_path / "packed").mkdir()
     with tarfile.open(tmp_path / "packed/mnist_m.tar.gz", "w:gz") as archive:
@@ -414,7 +432,8 @@ def test_published_mnistm_is_taken_as_it_is(published, origin, tmp_path, prepare
     (published / "mnist_m/mnist_m_test_labels.txt").unlink()
     (published / "mnist_m/mnist_m_train/00000000.png").unlink()
     result = prepare(published, tmp_path / "c", "--only", "mnistm")
-    assert result.code == 0 and "skipped: mnist_m_test_labels.txt cannot" in result.out and "without 1 that" in result.out
+    assert (result.code == 0 and "skipped: mnist_m_test_labels.txt cannot" in result.out
+            and "without 1 that" in result.out)
     assert (tmp_path / "c/digits/mnistm/train.csv").read_text().splitlines()[1] == "00000.png,4"
 
 
@@ -434,7 +453,8 @@ def test_pickled_mnistm_is_read_without_executing_code(origin, tmp_path, prepare
     assert result.code == 2 and "4 test images" in result.err and "3" in result.err
     shutil.rmtree(origin / "mnist")
     result = prepare(origin, tmp_path / "to2", "--only", "mnistm")
-    assert result.code == 2 and "keras_mnistm.pkl" in result.err and "train-labels-idx1-ubyte.gz" in result.err
+    assert (result.code == 2 and "keras_mnistm.pkl" in result.err
+            and "train-labels-idx1-ubyte.gz" in result.err)
 
 
 class Trap:
@@ -449,7 +469,8 @@ class Trap:
 def test_pickle_that_executes_code_is_refused(origin, tmp_path, prepare, protocol):
     for trap in (Trap(os.mkdir, str(tmp_path / "run")), Trap(eval, f"open({str(tmp_path / 'run')!r}, 'w')"),
                  Trap(np.load, str(tmp_path / "run")), Trap(getattr, np.zeros(1), "dump")):
-        (origin / "mnistm_data.pkl").write_bytes(pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8), "x": trap}, protocol))
+        (origin / "mnistm_data.pkl").write_bytes(
+            pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8), "x": trap}, protocol))
         result = prepare(origin, tmp_path / "to", "--only", "mnistm")
         assert result.code == 2 and "mnistm_data.pkl uses" in result.err
         assert not (tmp_path / "run").exists()
@@ -457,7 +478,8 @@ def test_pickle_that_executes_code_is_refused(origin, tmp_path, prepare, protoco
 
 def test_invalid_pickles_are_named(tmp_path):
     whole = pickle.dumps({"train": np.zeros((7, 28, 28, 3), np.uint8)})
-    for data in (b"", b"<html>", whole[:-50], whole[:40], pickle.dumps([1]), pickle.dumps({"train": np.array([None])})):
+    for data in (b"", b"<html>", whole[:-50], whole[:40], pickle.dumps([1]),
+                 pickle.dumps({"train": np.array([None])})):
         with pytest.raises(InputError, match=r"x\.pkl.*download"):
             unpickle(tmp_path / "x.pkl", data)
 
@@ -473,7 +495,8 @@ def test_truncated_originals_are_named(origin, tmp_path, prepare, name):
 
 
 def test_damaged_archives_are_named(published, origin, tmp_path, prepare):
-    for part, name in (("mnistm", "BSR_bsds500.tgz"), ("face", "img_align_celeba.zip"), ("mnistm", "mnist_m.tar.gz")):
+    for part, name in (("mnistm", "BSR_bsds500.tgz"), ("face", "img_align_celeba.zip"),
+                       ("mnistm", "mnist_m.tar.gz")):
         (tmp_path / "damaged").mkdir()
         path = tmp_path / "damaged" / name
         if name.endswith("zip"):
@@ -530,7 +553,8 @@ def test_invalid_values_are_named(origin, tmp_path, published, prepare):
     edit(origin / "celeba/list_eval_partition.txt", ".jpg 1", ".jpg 5")
     refused("face", "list_eval_partition.txt", "'5'", "000004")
     edit(origin / "celeba/list_eval_partition.txt", ".jpg 5", ".jpg 1")
-    edit(origin / "celeba/list_attr_celeba.txt", "000002.jpg  -1", "000002.jpg  7")  # Young, which is not used
+    # Young, which is not used
+    edit(origin / "celeba/list_attr_celeba.txt", "000002.jpg  -1", "000002.jpg  7")
     refused("face", "list_attr_celeba.txt", "'7'", "Young", "000002")
 
 
@@ -549,9 +573,11 @@ def test_only_jpeg_and_png_are_opened(origin, tmp_path, prepare, monkeypatch):
 
 def test_mnist_is_known_among_sets_of_the_same_file_names(origin, tmp_path, prepare, monkeypatch):
     prepare(origin, tmp_path / "a", "--only", "mnistm")
-    own = {f"{stem}-{kind}": hashlib.sha256(gzip.decompress((origin / f"mnist/{stem}-{kind}-idx{n}-ubyte.gz").read_bytes()))
+    own = {f"{stem}-{kind}": hashlib.sha256(gzip.decompress(
+               (origin / f"mnist/{stem}-{kind}-idx{n}-ubyte.gz").read_bytes()))
            for stem in ("train", "t10k") for kind, n in (("images", 3), ("labels", 1))}
-    monkeypatch.setattr(originals, "MNIST_CONTENT", {name: digest.hexdigest() for name, digest in own.items()})
+    monkeypatch.setattr(originals, "MNIST_CONTENT",
+                        {name: digest.hexdigest() for name, digest in own.items()})
     (origin / "fashion").mkdir()
     for stem in ("train", "t10k"):
         write_idx(origin / "fashion", stem, np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))

@@ -1,5 +1,5 @@
-"""The numbers in README.md and in the report are those of the cards; the report is created even if some inputs are
-damaged."""
+"""The numbers in README.md and in the report are those of the cards; the report is created even if some
+inputs are damaged."""
 
 import copy
 import importlib.util
@@ -19,11 +19,14 @@ from common.files import write
 from common.weights import save_weights
 from scripts import architecture, report, report_numbers, report_parts, report_tables
 
-# numbers that are literals in the texts: versions, licences, settings, sizes; never measurements of this repository
-LITERALS = ("Python 3.10", "Python 3.11",
-            "CC BY-SA 3.0", "(95 % interval)", "probability between 0.1 and 0.9", "N(0, 0.02)", "0.29 M parameters")
-NO_PROSE = re.compile(r"```.*?```|`[^`]*`|^\|.*?$|[\d.,]+(?=<!-- \{)|<[^>]*>|\]\([^)]*\)|\{[^{}]*\}", re.DOTALL | re.MULTILINE)
-MEASURED = re.compile(r"(?<![\w.,])(?:\d[\d,]*\.\d+|\d[\d,]*(?= ?(?:%|(?:percent|points?|times|minutes?|seconds?|hours?|ms)\b)))")
+# numbers that are literals in the texts: versions, licences, settings, sizes; never measurements of this
+# repository
+LITERALS = ("Python 3.10", "Python 3.11", "CC BY-SA 3.0", "(95 % interval)",
+            "probability between 0.1 and 0.9", "N(0, 0.02)", "0.29 M parameters")
+NO_PROSE = re.compile(r"```.*?```|`[^`]*`|^\|.*?$|[\d.,]+(?=<!-- \{)|<[^>]*>|\]\([^)]*\)|\{[^{}]*\}",
+                      re.DOTALL | re.MULTILINE)
+MEASURED = re.compile(r"(?<![\w.,])(?:\d[\d,]*\.\d+"
+                      r"|\d[\d,]*(?= ?(?:%|(?:percent|points?|times|minutes?|seconds?|hours?|ms)\b)))")
 README = report.ROOT / "README.md"
 
 
@@ -57,10 +60,12 @@ def test_readme_shows_the_cards_of_today(results):
 
 def test_the_report_shows_the_cards_of_today(results):
     folder = report.ROOT / "report"
-    assert json.loads((folder / "results.json").read_text()) == results, "run: python -m scripts.report --data hw3_data"
+    assert json.loads((folder / "results.json").read_text()) == results, (
+        "run: python -m scripts.report --data hw3_data")
     for name in report.PAGES:
         text, problems = report.report_text(template(name), results)
-        assert not problems and text == (folder / f"{name}.md").read_text(), "run: python -m scripts.report --only text"
+        assert not problems and text == (folder / f"{name}.md").read_text(), (
+            "run: python -m scripts.report --only text")
 
 
 def test_every_measured_number_in_the_prose_is_named():
@@ -76,15 +81,16 @@ def test_the_report_measured_what_the_released_cards_say(results):
             assert of_card in (None, results["measured"][name]["images"])
 
 
-@pytest.mark.parametrize("sentence", ["It reaches 87 %.", "It reaches 87.25 on SVHN.", "It gains 3 points.", "It takes 12 minutes.",
-                                      "It is 3 times as fast.", "Between 1,071 and 2,000 ms.", "(0.124)", "57%", "**94.6 %**"])
+@pytest.mark.parametrize("sentence", [
+    "It reaches 87 %.", "It reaches 87.25 on SVHN.", "It gains 3 points.", "It takes 12 minutes.",
+    "It is 3 times as fast.", "Between 1,071 and 2,000 ms.", "(0.124)", "57%", "**94.6 %**"])
 def test_a_measured_number_without_a_name_is_found(sentence):
     assert literals(f"The next number is ours. {sentence}\n")
 
 
 def test_no_changed_number_passes(results):
-    """Each number of both pages that belongs to a name, a table or the literals is changed in turn, and must be
-    detected."""
+    """Each number of both pages that belongs to a name, a table or the literals is changed in turn, and must
+    be detected."""
     readme = README.read_text()
 
     def fine(text):
@@ -94,12 +100,14 @@ def test_no_changed_number_passes(results):
     named = list(re.finditer(r"\d+(?:\.\d+)?(?=<!-- \{)", readme))
     begin, end = readme.index(report.BEGIN), readme.index(report.END)
     in_tables = [m for m in re.finditer(r"(?<![\w.])\d+\.\d+", readme) if begin < m.start() < end]
-    known = [m for m in MEASURED.finditer(readme) if any(text in readme[m.start() - 30:m.end() + 30] for text in LITERALS)]
+    known = [m for m in MEASURED.finditer(readme)
+             if any(text in readme[m.start() - 30:m.end() + 30] for text in LITERALS)]
     assert len(named) >= 4 and len(in_tables) >= 6 and len(known) >= 3
     assert [m[0] for m in (*named, *in_tables, *known) if fine(changed(readme, m))] == []
 
     for name in report.PAGES:
-        page, text = (report.ROOT / f"report/{name}.md").read_text(), report.report_text(template(name), results)[0]
+        page, text = ((report.ROOT / f"report/{name}.md").read_text(),
+                      report.report_text(template(name), results)[0])
         assert page == text
         numbers = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?", page))
         assert all(changed(page, m) != text for m in random.Random(0).sample(numbers, 200))
@@ -118,13 +126,16 @@ def test_an_unknown_name_or_format_is_named(results, tmp_path, monkeypatch):
     asked = "It has {dann/no-such-run.accuracy:.1f} and {judge.Male:.1q}, and <!-- table: none -->."
     text, problems = report.report_text(asked, results)
     assert text.count(report_numbers.MISSING) == 3 and len(problems) == 3
-    assert "dann/no-such-run.accuracy" in problems[0] and "judge.Male" in problems[1] and "'none'" in problems[2]
+    assert ("dann/no-such-run.accuracy" in problems[0] and "judge.Male" in problems[1]
+            and "'none'" in problems[2])
     page = tmp_path / "README.md"
-    page.write_text(before := README.read_text().replace("{gan/dcgan.minutes:.0f}", "{gan/dcgan.minuets:.0f}"))
+    page.write_text(before := README.read_text().replace(
+        "{gan/dcgan.minutes:.0f}", "{gan/dcgan.minuets:.0f}"))
     with pytest.raises(InputError, match=r"minuets"):
         report.write_readme(page)
     assert page.read_text() == before
-    page.write_text(before.replace("{gan/dcgan.minuets:.0f}", "{gan/dcgan.minutes:.0f}").replace("115<!--", "7<!--"))
+    page.write_text(before.replace("{gan/dcgan.minuets:.0f}", "{gan/dcgan.minutes:.0f}")
+                    .replace("115<!--", "7<!--"))
     report.write_readme(page)
     assert page.read_text() == report.readme_text(README.read_text(), results)[0]
 
@@ -149,15 +160,18 @@ OLD = {"mnistm": report_numbers.EARLIER}
     ("svhn", "mnistm", OLD, True, None, False),  # not measured again yet
     ("svhn", "mnistm", OLD, True, "cd", True),
     ("svhn", "mnistm", OLD, False, "cd", False),
-    ("svhn", "mnistm", {"svhn": "ef"}, False, None, False),  # source only: trained on SVHN, tested on the earlier set
+    # source only: trained on SVHN, tested on the earlier set
+    ("svhn", "mnistm", {"svhn": "ef"}, False, None, False),
     ("svhn", "mnistm", {"svhn": "ef"}, False, "cd", True),
     ("mnistm", "svhn", {"svhn": "ef"}, False, None, True),  # target only
     ("mnistm", "svhn", {"mnistm": "new"}, False, None, True)])
 def test_which_numbers_hold(project, source, target, data, released, images, shown):
-    """A run with these domains and data hashes, with or without released weights, measured on these test images."""
+    """A run with these domains and data hashes, with or without released weights, measured on these test
+    images."""
     card = json.loads((project / CARDS[3]).read_text())
     figures = {"accuracy": 50.5, **({"images": images} if images else {})}
-    card |= {"data": data, "options": {**card["options"], "source": source, "target": target}, "weights": "of another time",
+    card |= {"data": data, "options": {**card["options"], "source": source, "target": target},
+             "weights": "of another time",
              "metrics": {f"{target} test": figures, f"{target} test, AdaBN": {"accuracy": 40.4}}}
     path = project / "dann/results/mine.json"
     path.write_text(json.dumps(card))
@@ -165,7 +179,8 @@ def test_which_numbers_hold(project, source, target, data, released, images, sho
         path.with_suffix(".safetensors").write_bytes(b"weights")
     found, problems = report_numbers.gather()
     mine = [run for run in found["runs"] if run["card"] == "dann/results/mine.json"]
-    assert not problems and bool(mine) is shown and ("dann/results/mine.json" in found["to be trained again"]) is not shown
+    assert (not problems and bool(mine) is shown
+            and ("dann/results/mine.json" in found["to be trained again"]) is not shown)
     names = report_numbers.names({**found, "networks": {}})
     assert names.get(f"dann/mine.{target} test.accuracy") == (50.5 if shown else None)
     if target == "mnistm":  # an older measurement, on the earlier set
@@ -177,7 +192,8 @@ def test_numbers_that_do_not_hold_are_nowhere(results):
     assert not {run["card"] for run in results["runs"] + results["ablation"]} & set(dropped)
     pages = README.read_text() + template("report") + template("notebook")
     assert not [path for path in dropped if re.sub(r"weights/|results/|\.json$", "", path) + "." in pages]
-    assert "earlier MNIST-M" not in results["pilots"] and not any("on the earlier MNIST-M" in p for p in results["pilots"].values())
+    assert ("earlier MNIST-M" not in results["pilots"]
+            and not any("on the earlier MNIST-M" in p for p in results["pilots"].values()))
 
 
 def test_pages_are_printed(make, folder):
@@ -196,7 +212,8 @@ def test_rows_without_a_number_are_marked(results):
     found["ablation"] = []
     table = report_tables.results_table(found)
     assert table.count(report_tables.AGAIN) == 2 * len(report_tables.ROWS) + 1
-    assert report_tables.report_recipe_table(found).count(report_tables.AGAIN) == 4 * len(report_tables.REPORT_ROWS)
+    assert (report_tables.report_recipe_table(found).count(report_tables.AGAIN)
+            == 4 * len(report_tables.REPORT_ROWS))
     assert report_tables.summary_table(found).count(report_tables.AGAIN) == 2 * len(report_tables.SUMMARY) + 1
     assert " ".join(table.split()).endswith(report_tables.EARLIER)
     assert "again" in report_tables.ablation_table(found) and "again" in report_tables.runs_table(found)
@@ -205,72 +222,87 @@ def test_rows_without_a_number_are_marked(results):
 def test_a_row_shows_the_number_that_it_names():
     def run(accuracy, adabn, seed=0, **options):
         options = {"target": "svhn", "method": "source-only", "epochs": 10, **options}
-        return {"seed": seed, "data": {}, "options": options, "metrics": {"svhn test": {"accuracy": accuracy}, **(
-            {"svhn test, AdaBN": {"accuracy": adabn}} if adabn else {})}}
+        return {"seed": seed, "data": {}, "options": options,
+                "metrics": {"svhn test": {"accuracy": accuracy},
+                            **({"svhn test, AdaBN": {"accuracy": adabn}} if adabn else {})}}
 
     both = [run(60.123, None, seed=1), run(50.0, 55.5, method="dann")]
     assert [report_tables.cell(both, kind) for kind in ("default", "adabn", "seeds")] == [
         "**50.00**", "**55.50**", "55.1 ± 7.2 (2 seeds)"]
     assert report_tables.cell(both[:1], "default") == "60.12"
-    assert {report_tables.cell(found, kind) for found, kind in ((both[:1], "adabn"), (both[:1], "seeds"), ([], "default"))} == {
-        report_tables.AGAIN}
+    assert {report_tables.cell(found, kind) for found, kind in (
+        (both[:1], "adabn"), (both[:1], "seeds"), ([], "default"))} == {report_tables.AGAIN}
 
 
 def test_the_summary_has_released_weights_and_the_mean_of_the_seeds():
     def run(accuracy, seed, method, program="dann.train"):
         options = {"preset": "default", "source": "mnistm", "target": "svhn", "method": method, "epochs": 0}
-        return {"card": f"dann/results/{seed}.json", "program": program, "seed": seed, "data": {}, "options": options,
-                "metrics": {"svhn test": {"accuracy": accuracy}}}
+        return {"card": f"dann/results/{seed}.json", "program": program, "seed": seed, "data": {},
+                "options": options, "metrics": {"svhn test": {"accuracy": accuracy}}}
 
-    runs = [run(70.0, 1, "dann"), run(74.0, 0, "dann"), run(60.5, 0, "source-only"), run(61.0, 1, "source-only")]
-    table = report_tables.summary_table({"runs": runs, "original networks": {"dann": (1.5, 2.5), "adda": (3.5, 4.5)}})
+    runs = [run(70.0, 1, "dann"), run(74.0, 0, "dann"),
+            run(60.5, 0, "source-only"), run(61.0, 1, "source-only")]
+    table = report_tables.summary_table(
+        {"runs": runs, "original networks": {"dann": (1.5, 2.5), "adda": (3.5, 4.5)}})
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[1] for line in table.splitlines()[2:9]}
-    assert rows["**DANN**"] == "**74.00**; 72.0 ± 2.8 (2 seeds)" and rows["source only: no target image"] == "60.50"
-    assert rows["ADDA"] == report_tables.AGAIN and rows["the original's ADDA, its own weights on these digits"] == "3.5"
+    assert (rows["**DANN**"] == "**74.00**; 72.0 ± 2.8 (2 seeds)"
+            and rows["source only: no target image"] == "60.50")
+    assert (rows["ADDA"] == report_tables.AGAIN
+            and rows["the original's ADDA, its own weights on these digits"] == "3.5")
 
 
 def test_the_oracle_has_a_column_of_its_own():
-    """The result is that of the last step; the best checkpoint has its own column, only for the report's recipe."""
+    """The result is that of the last step; the best checkpoint has its own column, only for the report's
+    recipe."""
     def run(accuracy, kept, seed, program="dann.train", method="dann", preset="report"):
         options = {"preset": preset, "source": "mnistm", "target": "svhn", "method": method, "epochs": 2}
-        return {"card": f"dann/results/{seed}.json", "program": program, "seed": seed, "data": {}, "options": options,
-                "metrics": {"svhn test": {"accuracy": accuracy, "after steps": kept}}}
+        return {"card": f"dann/results/{seed}.json", "program": program, "seed": seed, "data": {},
+                "options": options, "metrics": {"svhn test": {"accuracy": accuracy, "after steps": kept}}}
 
     def rows(*runs):
-        table = report_tables.report_recipe_table({"runs": [*runs], "original report": report_numbers.ORIGINAL})
+        table = report_tables.report_recipe_table(
+            {"runs": [*runs], "original report": report_numbers.ORIGINAL})
         return {line.split(" | ")[0].strip("| "): line.split(" | ")[1:4] for line in table.splitlines()[2:]}
 
     first, second = run(40.0, {"10": 47.0, "20": 40.0}, 0), run(44.0, {"10": 41.0, "20": 44.0}, 1)
     assert rows(first)["DANN"] == ["40.00", "47.00", "46.4"]
     assert rows(first, second)["DANN"] == ["42.0 ± 2.8 (2 seeds)", "45.5", "46.4"]
-    assert rows(run(90.0, {}, 0, "adda.train", "target-only"))["target only, the network of problem 4"] == ["90.00", "–", "90"]
-    assert rows(run(95.0, {}, 0, method="target-only"))["target only, the network of DANN"] == ["95.00", "–", "–"]
+    assert rows(run(90.0, {}, 0, "adda.train", "target-only"))["target only, the network of problem 4"] == [
+        "90.00", "–", "90"]
+    assert rows(run(95.0, {}, 0, method="target-only"))["target only, the network of DANN"] == [
+        "95.00", "–", "–"]
     assert rows(run(70.0, {"10": 75.0}, 0, preset="default"))["DANN"][:2] == [report_tables.AGAIN] * 2
 
 
 def test_criteria_without_labels_are_ranked_against_accuracy():
     def run(accuracy, norm, predictions, number, source="mnistm", target="svhn", **options):
-        options = {"preset": "default", "source": source, "target": target, "method": "dann", "epochs": 0, **options}
+        options = {"preset": "default", "source": source, "target": target, "method": "dann", "epochs": 0,
+                   **options}
         found = {"nuclear norm": norm, "confident": 1 - norm, "entropy": norm, "predictions": predictions}
         return {"card": f"dann/results/{number}.json", "program": "dann.train", "options": options,
                 "metrics": {f"{target} test": {"accuracy": accuracy, "criteria": found}}}
 
     numbers = [(70.0, 0.5, "1 2 3 4"), (71.0, 0.6, "1 2 3 4"), (72.0, 0.7, "1 2 3 5"), (73.0, 0.8, "9 8 3 5")]
-    runs = [run(*given, n, *domains) for domains in ((), ("svhn", "mnistm")) for n, given in enumerate(numbers)]
+    runs = [run(*given, n, *domains)
+            for domains in ((), ("svhn", "mnistm")) for n, given in enumerate(numbers)]
     # neither runs of the report's recipe nor those that see no target count
-    others = [run(99.0, 0.0, "0 0 0 0", 9, preset="report"), run(99.0, 0.0, "0 0 0 0", 9, method="source-only")]
+    others = [run(99.0, 0.0, "0 0 0 0", 9, preset="report"),
+              run(99.0, 0.0, "0 0 0 0", 9, method="source-only")]
     table = report_tables.criteria_table({"runs": [*runs, *others], "ablation": []})
-    rows = {line.split(" | ")[0].strip("| "): line.strip("|").split(" | ")[1:4] for line in table.splitlines()[2:]}
+    rows = {line.split(" | ")[0].strip("| "): line.strip("|").split(" | ")[1:4]
+            for line in table.splitlines()[2:]}
     assert rows["nuclear norm of the predictions"] == ["1.00 (4 runs)", "73.0", "73.0"]
     assert rows["share of confident predictions"] == ["-1.00 (4 runs)", "70.0", "73.0"]
     assert rows["low entropy of the predictions"] == ["-1.00 (4 runs)", "70.0", "73.0"]
-    assert rows["agreement with the other runs"][1] == "70.0"  # (1 + 3/4 + 1/4) / 3 of the first and the second
+    # (1 + 3/4 + 1/4) / 3 of the first and the second
+    assert rows["agreement with the other runs"][1] == "70.0"
     assert "again" in report_tables.criteria_table({"runs": runs[:5], "ablation": []})
 
 
 def test_released_numbers_are_of_one_data_set(results):
     """All accuracies on MNIST-M, including those of the report, were measured on the same test images."""
-    tested = {run["metrics"]["mnistm test"]["images"] for run in results["runs"] if run["options"].get("target") == "mnistm"}
+    tested = {run["metrics"]["mnistm test"]["images"] for run in results["runs"]
+              if run["options"].get("target") == "mnistm"}
     tested |= {figures["images"] for name, figures in results["measured"].items() if name.endswith("-mnistm")}
     assert len(tested) <= 1
 
@@ -278,12 +310,14 @@ def test_released_numbers_are_of_one_data_set(results):
 # ---- cards
 
 def test_every_card_says_how_it_came_to_be():
-    for path in [path for package in ("dann", "adda") for path in (report.ROOT / package).glob("*/**/*.json")]:
+    for path in [path for package in ("dann", "adda")
+                 for path in (report.ROOT / package).glob("*/**/*.json")]:
         found = json.loads(path.read_text())
-        assert {"program", "command", "options", "steps", "seed", "selection", "hardware", "seconds", "versions", "data",
-                "metrics"} <= {*found}
+        assert {"program", "command", "options", "steps", "seed", "selection", "hardware", "seconds",
+                "versions", "data", "metrics"} <= {*found}
         method = found["options"]["method"]
-        assert found["command"].startswith(f"python -m {found['program']} ") and 0 < report_tables.accuracy(found) <= 100
+        assert (found["command"].startswith(f"python -m {found['program']} ")
+                and 0 < report_tables.accuracy(found) <= 100)
         one_domain = {"source-only": "source", "target-only": "target"}.get(method)
         domains = {found["options"][name] for name in ([one_domain] if one_domain else ["source", "target"])}
         assert {name.removesuffix(" labels") for name in found["data"]} == domains
@@ -295,17 +329,19 @@ def test_released_cards_are_of_the_default_recipe():
             found = json.loads(path.with_suffix(".json").read_text())
             options = found["options"]
             assert options["preset"] == "default" and options["method"] in methods and found["seed"] == 0
-            assert path.stem == f"{options['method'].replace('+', '-')}-{options['source']}-{options['target']}"
+            assert path.stem == (
+                f"{options['method'].replace('+', '-')}-{options['source']}-{options['target']}")
 
 
 def test_architecture_counts_the_modules(results):
-    """`results` contains the original output of `architecture.networks`, which the fixture `quick` replaces in other
-    tests."""
+    """`results` contains the original output of `architecture.networks`, which the fixture `quick` replaces
+    in other tests."""
     generator = results["networks"]["DCGAN, generator"]
     assert sum(row[2] for row in generator) == 3_584_896
     # a transposed convolution uses its whole kernel for each input value, a convolution for each output value
     assert generator[2][1:] == ["256x8x8", 512 * 256 * 16, 4 * 4 * 512 * 256 * 16]
-    assert results["networks"]["DCGAN, discriminator"][1][1:] == ["128x16x16", 64 * 128 * 16, 16 * 16 * 64 * 128 * 16]
+    assert results["networks"]["DCGAN, discriminator"][1][1:] == [
+        "128x16x16", 64 * 128 * 16, 16 * 16 * 64 * 128 * 16]
     assert {"DANN, default", "DANN, report", "ACGAN, generator"} <= {*results["networks"]}
 
 
@@ -338,9 +374,11 @@ def make(monkeypatch, capsys):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A copy of the files with the numbers, with placeholders for weights, which is read instead of the repository."""
+    """A copy of the files with the numbers, with placeholders for weights, which is read instead of the
+    repository."""
     root = tmp_path / "project"
-    for path in [p for package in (*report_numbers.PROGRAMS, "scripts") for p in (report.ROOT / package).glob("*/**/*.json")]:
+    for path in [p for package in (*report_numbers.PROGRAMS, "scripts")
+                 for p in (report.ROOT / package).glob("*/**/*.json")]:
         copied = root / path.relative_to(report.ROOT)
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copied)
@@ -360,8 +398,8 @@ def folder(tmp_path):
 
 
 def test_the_report_makes_itself(tmp_path, make, folder):
-    """All parts from released weights, or only those requested. Parts that fail are named, and do not affect the
-    others."""
+    """All parts from released weights, or only those requested. Parts that fail are named, and do not affect
+    the others."""
     data = tmp_path / "data"
     for domain in synthetic.DOMAINS:
         synthetic.write_digits(data, domain, "test", 40, seed=0)
@@ -369,7 +407,8 @@ def test_the_report_makes_itself(tmp_path, make, folder):
     make(*arguments, "--html")
     for name in ("fig1_2.jpg", "fig2_2.jpg", "sheet_dcgan.jpg", "walk_dcgan.gif", "strip_acgan.jpg",
                  "losses_dcgan.png", "tsne_adda-st-mnistm-svhn_domain.png",
-                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png", "report.md", "notebook.md", "results.json"):
+                 "confusion_dann-svhn-mnistm.png", "misread_dann-mnistm-svhn.png",
+                 "report.md", "notebook.md", "results.json"):
         assert (folder / name).stat().st_size > 1000
     assert len((folder / "dann/predict_svhn_to_mnistm.csv").read_text().splitlines()) == 41
     measured = json.loads((folder / "measured/dann-svhn-mnistm.json").read_text())
@@ -382,17 +421,20 @@ def test_the_report_makes_itself(tmp_path, make, folder):
     make(*arguments, "--only", "losses-dcgan")
     assert [path.name for path in folder.rglob("*.*")] == ["losses_dcgan.png"]
     make(*arguments, "--only", "text")
-    assert {path.name for path in folder.rglob("*.*")} == {"losses_dcgan.png", "report.md", "notebook.md", "results.json"}
+    assert {path.name for path in folder.rglob("*.*")} == {
+        "losses_dcgan.png", "report.md", "notebook.md", "results.json"}
 
     shutil.rmtree(data / "digits/svhn")
     _, sentence = make(*arguments, fails=True)
-    assert "digits-dann-mnistm-svhn could not be created" in sentence and "digits-dann-svhn-mnistm could" not in sentence
+    assert ("digits-dann-mnistm-svhn could not be created" in sentence
+            and "digits-dann-svhn-mnistm could" not in sentence)
     assert (folder / "confusion_dann-svhn-mnistm.png").exists() and (folder / "fig2_2.jpg").exists()
 
 
 def test_every_part_takes_the_networks_of_the_run_folders(tmp_path, root):
     for part in report_parts.parts(tmp_path, tmp_path / "runs", root, torch.device("cpu")):
-        with pytest.raises(InputError, match=f"{tmp_path / 'runs'}/.*(is not there|does not exist|has no curve)"):
+        with pytest.raises(InputError,
+                           match=f"{tmp_path / 'runs'}/.*(is not there|does not exist|has no curve)"):
             part.make()
 
 
@@ -410,15 +452,18 @@ def test_run_folders_take_the_place_of_released_weights(tmp_path, make, folder):
     run = tmp_path / "runs/dcgan"
     run.mkdir(parents=True)
     options = json.loads(gan_card().read_text())["options"]
-    save_weights(run / "weights.safetensors", gan.models.Generator(4), {"program": "gan.train", "options": {**options, "width": 4}})
-    (run / "metrics.jsonl").write_text("".join(f'{{"step": {n}, "D loss": 1.0, "G loss": {n}}}\n' for n in (1, 2)))
+    save_weights(run / "weights.safetensors", gan.models.Generator(4),
+                 {"program": "gan.train", "options": {**options, "width": 4}})
+    (run / "metrics.jsonl").write_text("".join(
+        f'{{"step": {n}, "D loss": 1.0, "G loss": {n}}}\n' for n in (1, 2)))
     arguments = ("--runs", tmp_path / "runs", "--output", folder, "--only")
     _, sentence = make(*arguments, "faces", fails=True)
     assert "faces-acgan" in sentence and "runs/acgan/weights.safetensors is not there" in sentence
     make(*arguments, "losses-dcgan")
     assert (folder / "losses_dcgan.png").exists() and (folder / "fig1_2.jpg").exists()
 
-    (run / "metrics.jsonl").write_text('{"step": 1, "D loss": 1.0, "G loss": 1}\n{"step": 2, "D lo')  # incomplete
+    # incomplete
+    (run / "metrics.jsonl").write_text('{"step": 1, "D loss": 1.0, "G loss": 1}\n{"step": 2, "D lo')
     make(*arguments, "losses-dcgan")
     for damaged in ("", "null", "[1]", "\x00", '{"step": 1}', '{"step": 1, "D loss": NaN, "G loss": 1}',
                     '{"step": 1, "D loss": "x", "G loss": 1}', '{"step": 1, "D loss": [1], "G loss": {}}',
@@ -434,11 +479,12 @@ def gan_card():
 
 # ---- damaged inputs
 
-CARDS = ("gan/weights/dcgan.json", "gan/results/ablation/deviation-0.02.json", "acgan/weights/acgan-smiling.json",
-         "dann/results/target-only-mnistm-svhn.json", "adda/results/ablation/whole-mnistm-svhn.json",
-         "scripts/weights/attributes.json", "scripts/pilots.json", "report/measured/dann-mnistm-svhn.json")
-CONTENTS = (b"", b"{", b"null", b"[]", b"[1]", b"3", b"{}", b'{"metrics": NaN}', b"\xff\xfe\x00", b"[" * 100_000,
-            b'{"program": "adda.evaluate", "options": {}}')
+CARDS = ("gan/weights/dcgan.json", "gan/results/ablation/deviation-0.02.json",
+         "acgan/weights/acgan-smiling.json", "dann/results/target-only-mnistm-svhn.json",
+         "adda/results/ablation/whole-mnistm-svhn.json", "scripts/weights/attributes.json",
+         "scripts/pilots.json", "report/measured/dann-mnistm-svhn.json")
+CONTENTS = (b"", b"{", b"null", b"[]", b"[1]", b"3", b"{}", b'{"metrics": NaN}', b"\xff\xfe\x00",
+            b"[" * 100_000, b'{"program": "adda.evaluate", "options": {}}')
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
@@ -452,7 +498,8 @@ def test_a_damaged_file_is_named_and_stops_nothing(project, folder, name, conten
         assert problems and all("pilots" in problem for problem in problems)
     else:
         assert problems and all(str(path) in problem for problem in problems)
-    assert json.loads((folder / "results.json").read_text())["runs"] and "# Report" in (folder / "report.md").read_text()
+    assert (json.loads((folder / "results.json").read_text())["runs"]
+            and "# Report" in (folder / "report.md").read_text())
 
 
 WRONG = (None, True, "x", [], {}, [1], {"a": 1}, -1, 1e300, 10**400, float("inf"))
@@ -471,7 +518,8 @@ def is_right(wrong, form, optional):
     if wrong is None:
         return optional
     if isinstance(form, Range):
-        return isinstance(wrong, int | float) and wrong is not True and form.problem(wrong) is None and abs(wrong) <= 1e300
+        return (isinstance(wrong, int | float) and wrong is not True and form.problem(wrong) is None
+                and abs(wrong) <= 1e300)
     if isinstance(form, dict):
         return isinstance(wrong, dict) and all(key.endswith("?") for key in form)
     return form is str and isinstance(wrong, str)
@@ -479,13 +527,14 @@ def is_right(wrong, form, optional):
 
 @pytest.mark.parametrize("package,name", [("gan", CARDS[0]), ("acgan", CARDS[2]), ("dann", CARDS[3])])
 def test_malformed_cards_give_an_error_or_a_table(project, package, name):
-    """For all values that the tables use and all kinds of wrong values, the card is refused with an error that names
-    the file; if the value is valid, the tables can be created."""
+    """For all values that the tables use and all kinds of wrong values, the card is refused with an error
+    that names the file; if the value is valid, the tables can be created."""
     path = project / name
     whole = json.loads(path.read_text())
     places = [*leaves(report_numbers.FORMS[package])]
     if package == "dann":
-        places += [(("metrics", f"svhn test{end}", "accuracy"), report_numbers.PERCENT, bool(end)) for end in ("", ", AdaBN")]
+        places += [(("metrics", f"svhn test{end}", "accuracy"), report_numbers.PERCENT, bool(end))
+                   for end in ("", ", AdaBN")]
     for (*above, last), form, optional in places:
         if {"pairs", "classes"} & {*above} and package == "gan":
             continue
@@ -511,9 +560,9 @@ def test_malformed_cards_give_an_error_or_a_table(project, package, name):
             report_numbers.holds(found)
 
 
-@pytest.mark.parametrize("change", [{"per_class": [50.0] * 9}, {"per_class": [50.0] * 11}, {"per_class": [101] * 10},
-                                    {"per_class": ["x"] * 10}, {"per_class": None}, {"accuracy": -1}, {"accuracy": "x"},
-                                    {"title": 3}, {"images": None}])
+@pytest.mark.parametrize("change", [{"per_class": [50.0] * 9}, {"per_class": [50.0] * 11},
+                                    {"per_class": [101] * 10}, {"per_class": ["x"] * 10}, {"per_class": None},
+                                    {"accuracy": -1}, {"accuracy": "x"}, {"title": 3}, {"images": None}])
 def test_malformed_measurements_are_named(tmp_path, change):
     whole = {"title": "DANN", "images": "ab", "accuracy": 50.0, "per_class": [50.0] * 9 + [None]}
     path = tmp_path / "dann-mnistm-svhn.json"
@@ -557,7 +606,8 @@ def test_where_the_report_cannot_be_written(tmp_path, make, folder, monkeypatch)
     assert (folder / "losses_dcgan.png").exists()
 
 
-@pytest.mark.parametrize("arguments,named", [(["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is not a folder"),
-                                             (["--data", "nowhere", "--only", "digits"], "nowhere/digits/svhn/test")])
+@pytest.mark.parametrize("arguments,named", [
+    (["--only", "nothing"], "nothing"), (["--runs", "nowhere"], "nowhere is not a folder"),
+    (["--data", "nowhere", "--only", "digits"], "nowhere/digits/svhn/test")])
 def test_unknown_arguments_are_named(make, folder, arguments, named):
     assert named in make("--output", folder, *arguments, fails=True)[1]
