@@ -1,8 +1,8 @@
-"""The networks of adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017, figure 3): source encoder M_s, target
-encoder M_t, classifier C and discriminator D.
+"""The networks of adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017, figure 3): source
+encoder M_s, target encoder M_t, classifier C and discriminator D.
 
-All heads return logits. Images come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so that source and
-target cannot be scaled differently.
+All heads return logits. Images come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so
+that source and target cannot be scaled differently.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Adapted(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Features (N, D) → domain logits (N, 2), "source" = 0, "target" = 1. A conditional one sees the outer product
-    of features and predicted classes."""
+    """Features (N, D) → domain logits (N, 2), "source" = 0, "target" = 1. A conditional one sees the outer
+    product of features and predicted classes."""
 
     def __init__(self, layers: nn.Module, conditional: bool) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Discriminator(nn.Module):
 
 
 class ClassFrequencies(nn.Module):
-    """Estimate of how frequent each class is in the target: a running mean of predictions, starting from equal
-    frequencies."""
+    """Estimate of how frequent each class is in the target: a running mean of predictions, starting from
+    equal frequencies."""
 
     estimate: Tensor
 
@@ -72,8 +72,8 @@ class ClassFrequencies(nn.Module):
         self.estimate.lerp_(mean_of_all(logits.softmax(1).mean(0)), 0.01)
 
     def log_ratio(self) -> Tensor:
-        """(K,) log of each frequency relative to equal frequencies, but at least log 0.1: a class that is never predicted
-        must not be pushed away for good."""
+        """(K,) log of each frequency relative to equal frequencies, but at least log 0.1: a class that is
+        never predicted must not be pushed away for good."""
         return (len(self.estimate) * self.estimate).clamp(min=0.1).log()
 
 
@@ -84,7 +84,8 @@ class Grey(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("weights", torch.tensor([0.2989, 0.5870, 0.1140]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("weights", torch.tensor([0.2989, 0.5870, 0.1140]).view(1, 3, 1, 1),
+                             persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return (images * self.weights).sum(1, keepdim=True) * 2 - 1
@@ -104,15 +105,21 @@ def report_networks(classes: int = 10) -> tuple[Classifier, Discriminator]:
     return Classifier(Grey(), encoder, nn.Linear(500, classes)), Discriminator(layers, conditional=False)
 
 
-def default_networks(width: int = 32, conditional: bool = True, classes: int = 10) -> tuple[Classifier, Discriminator]:
-    """Six 3x3 convolutions (0.29 M parameters at width 32), a linear classifier, and a discriminator of three layers."""
+def default_networks(width: int = 32, conditional: bool = True,
+                     classes: int = 10) -> tuple[Classifier, Discriminator]:
+    """Six 3x3 convolutions (0.29 M parameters at width 32), a linear classifier, and a discriminator of three
+    layers."""
     network = Classifier(Standardise(), six_convolutions(width), nn.Linear(4 * width, classes))
     inputs = 4 * width * (classes if conditional else 1)
-    layers = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+    layers = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(),
+                           nn.Linear(128, 2))
     return network, Discriminator(layers, conditional)
 
 
-def build(network: str, width: int = 32, conditional: bool = True, classes: int = 10) -> tuple[Classifier, Discriminator]:
-    """`report` or `default`, on the CPU, in channels-last memory. The report's discriminator is never conditional."""
-    classifier, discriminator = report_networks(classes) if network == "report" else default_networks(width, conditional, classes)
+def build(network: str, width: int = 32, conditional: bool = True,
+          classes: int = 10) -> tuple[Classifier, Discriminator]:
+    """`report` or `default`, on the CPU, in channels-last memory. The report's discriminator is never
+    conditional."""
+    classifier, discriminator = (report_networks(classes) if network == "report"
+                                 else default_networks(width, conditional, classes))
     return classifier.to(memory_format=torch.channels_last), discriminator

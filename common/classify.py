@@ -21,16 +21,17 @@ MARGIN = 0.1  # relative to the largest logit
 
 
 def predict_classes(network: nn.Module, images: Tensor) -> Tensor:
-    """Images uint8 (N, 3, H, W) on the device of the network → classes int64 (N,), those of float32. Where bfloat16 is faster, it is
-    used first, and only images for which the rounding could decide are predicted in float32. The network must be in evaluation
-    mode, or predictions would depend on the batch."""
+    """Images uint8 (N, 3, H, W) on the device of the network → classes int64 (N,), those of float32. Where
+    bfloat16 is faster, it is used first, and only images for which the rounding could decide are predicted in
+    float32. The network must be in evaluation mode, or predictions would depend on the batch."""
     assert not network.training, "predictions need a network in evaluation mode"
     network = without_batch_norm(network)
     if not has_bf16(images.device):
         return logits_of(network, images, "fp32").argmax(1)
     logits = logits_of(network, images, "bf16")
     classes, (first, second) = logits.argmax(1), logits.topk(2, 1).values.unbind(1)
-    # in the released networks, rounding changes the difference between two logits by at most half of this margin
+    # in the released networks, rounding changes the difference between two logits by at most half of this
+    # margin
     close = first - second < MARGIN * logits.abs().amax(1)
     classes[close] = logits_of(network, images[close], "fp32").argmax(1)
     return classes
@@ -38,13 +39,15 @@ def predict_classes(network: nn.Module, images: Tensor) -> Tensor:
 
 def logits_of(network: nn.Module, images: Tensor, precision: str) -> Tensor:
     """Images uint8 (N, 3, H, W) → logits (N, K), computed in parts."""
-    batch = 100 if images.device.type == "cpu" else 1000  # the activations of 100 images fit into the CPU's cache
+    # the activations of 100 images fit into the CPU's cache
+    batch = 100 if images.device.type == "cpu" else 1000
     with torch.inference_mode(), autocast(images.device, precision):
         return torch.cat([network(part.float() / 255).float() for part in images.split(batch)])
 
 
 def without_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in which each BatchNorm after a convolution is folded into its weights: the same function, faster."""
+    """A copy in which each BatchNorm after a convolution is folded into its weights: the same function,
+    faster."""
     network = copy.deepcopy(network)
     for layers in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for place, (layer, following) in enumerate(itertools.pairwise(list(layers))):
@@ -65,13 +68,13 @@ def confusion_matrix(predictions: Tensor, labels: Tensor, classes: int = 10) -> 
 
 
 def report(predictions: Tensor, labels: Tensor, classes: int = 10) -> dict[str, Any]:
-    """Accuracy and accuracy per class in percent (None for a class without images), count and confusion matrix, as
-    plain numbers."""
+    """Accuracy and accuracy per class in percent (None for a class without images), count and confusion
+    matrix, as plain numbers."""
     matrix = confusion_matrix(predictions, labels, classes)
     right, count = matrix.diag(), matrix.sum(1)
     per_class = [100 * int(r) / int(n) if n else None for r, n in zip(right, count, strict=True)]
-    return {"accuracy": 100 * int(right.sum()) / max(1, len(labels)), "count": len(labels), "per_class": per_class,
-            "confusion": matrix.tolist()}
+    return {"accuracy": 100 * int(right.sum()) / max(1, len(labels)), "count": len(labels),
+            "per_class": per_class, "confusion": matrix.tolist()}
 
 
 def table(figures: dict[str, Any], classes: Sequence[str] = DIGITS) -> str:
@@ -86,7 +89,8 @@ def table(figures: dict[str, Any], classes: Sequence[str] = DIGITS) -> str:
     return "\n".join(lines)
 
 
-def write_predictions(path: Path, names: list[str], predictions: Tensor, classes: Sequence[str] = DIGITS) -> None:
+def write_predictions(path: Path, names: list[str], predictions: Tensor,
+                      classes: Sequence[str] = DIGITS) -> None:
     """Write `image_name,label` with a row for each image, sorted by name, atomically."""
     rows = sorted(zip(names, [classes[place] for place in predictions.tolist()], strict=True))
     write(path, to_csv([("image_name", "label"), *rows]))

@@ -19,8 +19,8 @@ Stamp = tuple[str, int, int, int, int]  # name, bytes, mtime, ctime, inode
 
 @dataclass(frozen=True)
 class Content:
-    """The image files of a folder, the names of its other files, and a summary of the images in its sub-folders,
-    sorted."""
+    """The image files of a folder, the names of its other files, and a summary of the images in its
+    sub-folders, sorted."""
 
     images: list[Stamp]
     others: list[str]
@@ -28,9 +28,9 @@ class Content:
 
 
 def look(folder: Path) -> Content:
-    """List a folder. An image file is recognised by its suffix or its content; hidden files are ignored, since they are
-    usually created by programs. Raises InputError if the folder does not exist, or if a name with an image suffix is
-    not a file."""
+    """List a folder. An image file is recognised by its suffix or its content; hidden files are ignored,
+    since they are usually created by programs. Raises InputError if the folder does not exist, or if a name
+    with an image suffix is not a file."""
     images: list[Stamp] = []
     others: list[str] = []
     folders: list[str] = []
@@ -40,8 +40,10 @@ def look(folder: Path) -> Content:
                 status = _status(entry)
                 if status and stat.S_ISDIR(status.st_mode):
                     folders.append(entry.name)
-                elif status and not entry.name.startswith(".") and (_named_so(entry.name) or is_image(entry.path)):
-                    images.append((entry.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+                elif (status and not entry.name.startswith(".")
+                        and (_named_so(entry.name) or is_image(entry.path))):
+                    images.append((entry.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+                                   status.st_ino))
                 else:
                     others.append(entry.name)
     except OSError as problem:
@@ -52,7 +54,8 @@ def look(folder: Path) -> Content:
 def say_what_is_passed_over(folder: Path, content: Content) -> None:
     """Report ignored files, if any, as one line on stderr."""
     count = len(content.others)
-    parts = [f"{count} file{'s' * (count > 1)}, hidden or of unsupported format ({_some(content.others)})"] if count else []
+    parts = ([f"{count} file{'s' * (count > 1)}, hidden or of unsupported format ({_some(content.others)})"]
+             if count else [])
     if parts := [*parts, content.below] if content.below else parts:
         print(one_line(f"{folder}: ignored: {'; '.join(parts)}"), file=sys.stderr)
 
@@ -71,11 +74,12 @@ def _named_so(name: str) -> bool:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """The status of a file or folder; None for anything else. Raises InputError if that has an image suffix (reading a
-    pipe would never end)."""
+    """The status of a file or folder; None for anything else. Raises InputError if that has an image suffix
+    (reading a pipe would never end)."""
     try:
         status = entry.stat()
-        reason = None if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+        reason = (None if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+                  else "it is not a regular file")
     except OSError as problem:  # a broken link
         reason = problem.strerror
     if reason and _named_so(entry.name):
@@ -87,7 +91,8 @@ def _images_below(folder: Path, folders: Sequence[str]) -> str:
     """`12 images in sub-folders (a, b/c)`, or "" if there are none."""
     found: list[str] = []
     seen = 0
-    for place, inner, names in (step for name in folders if name[0] != "." for step in os.walk(folder / name)):
+    for place, inner, names in (step for name in folders if name[0] != "."
+                                for step in os.walk(folder / name)):
         inner[:] = sorted(name for name in inner if name[0] != ".")
         found += [os.path.relpath(place, folder)] * sum(map(_named_so, names))
         if (seen := seen + len(names) + len(inner)) > LOOK:

@@ -1,8 +1,8 @@
 """A run folder with options.json, metrics.jsonl, log.txt and last.pt, and the operations of a training on it.
 
-`start` makes the folder, `resume` opens it again. `Run.steps` counts the steps, saves a checkpoint now and then,
-and stops at Ctrl-C. `Run.log` prints a progress line and appends a record to metrics.jsonl. `Run.save` replaces
-the checkpoint atomically, so a killed training always leaves a complete one.
+`start` makes the folder, `resume` opens it again. `Run.steps` counts the steps, saves a checkpoint now and
+then, and stops at Ctrl-C. `Run.log` prints a progress line and appends a record to metrics.jsonl. `Run.save`
+replaces the checkpoint atomically, so a killed training always leaves a complete one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Stopped(Exception):
 
 @dataclasses.dataclass
 class Run:
-    """An open run folder. `step` of `total_steps` steps are done; earlier sessions took `seconds`. `state` is the
-    checkpoint to continue from, or None."""
+    """An open run folder. `step` of `total_steps` steps are done; earlier sessions took `seconds`. `state` is
+    the checkpoint to continue from, or None."""
 
     folder: Path
     total_steps: int
@@ -56,9 +56,9 @@ class Run:
         self.screen_is_there = True
 
     def steps(self, parts: dict[str, Any], end: int | None = None) -> Iterator[int]:
-        """Iterate over the steps up to `end` (default: the end of the run). The state of `parts` (networks and
-        optimisers by name) is saved after the first step of the run, every `save_every` steps, at the end, and
-        when the run is interrupted."""
+        """Iterate over the steps up to `end` (default: the end of the run). The state of `parts` (networks
+        and optimisers by name) is saved after the first step of the run, every `save_every` steps, at the
+        end, and when the run is interrupted."""
         end = self.total_steps if end is None else end
         while self.step < end:
             yield self.step
@@ -70,8 +70,8 @@ class Run:
                 raise Stopped
 
     def restore(self, parts: dict[str, Any], begin: int = -1) -> None:
-        """Load the checkpoint into the parts, if the run continues from one made after more than `begin` steps.
-        InputError if it does not fit."""
+        """Load the checkpoint into the parts, if the run continues from one made after more than `begin`
+        steps. InputError if it does not fit."""
         if self.state is None or self.first_step <= begin:
             return
         try:
@@ -81,12 +81,13 @@ class Run:
                     _check_shapes(part)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as problem:
             reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-            raise InputError(f"{self.folder / 'last.pt'} is not of this training ({name}: {reason}); start the run again") from None
+            raise InputError(f"{self.folder / 'last.pt'} is not of this training ({name}: {reason}); "
+                             "start the run again") from None
 
     def stage(self, name: str, end: int, network: T, make: Callable[[], T]) -> T:
-        """The result of a stage that ends after `end` steps, in evaluation mode. `make` trains it, and it is saved
-        in the run folder. A run that is resumed in a later stage loads it into `network` instead. InputError if
-        the file is missing."""
+        """The result of a stage that ends after `end` steps, in evaluation mode. `make` trains it, and it is
+        saved in the run folder. A run that is resumed in a later stage loads it into `network` instead.
+        InputError if the file is missing."""
         path = self.folder / f"stage-{name}.safetensors"
         if self.first_step <= end:
             made = make()
@@ -105,8 +106,8 @@ class Run:
         return self.seconds + time.perf_counter() - self.began
 
     def log(self, step: int, images_per_step: int, metrics: dict[str, float]) -> None:
-        """Report the metrics after `step` steps: a progress line, and a record in metrics.jsonl. InputError if a
-        metric is not finite."""
+        """Report the metrics after `step` steps: a progress line, and a record in metrics.jsonl. InputError
+        if a metric is not finite."""
         if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
             raise InputError(f"{bad[0]} is {metrics[bad[0]]} after {step} steps; try a smaller learning rate")
         here = max(time.perf_counter() - self.began, 1e-9)
@@ -119,21 +120,24 @@ class Run:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "seconds": round(self.elapsed(), 1), **metrics}) + "\n")
         except OSError as problem:
-            raise InputError(f"{self.folder / 'metrics.jsonl'} cannot be written ({problem.strerror}); make room, then continue "
-                             f"with --resume {self.folder}") from None
+            raise InputError(f"{self.folder / 'metrics.jsonl'} cannot be written ({problem.strerror}); "
+                             f"make room, then continue with --resume {self.folder}") from None
         if self.tensorboard is not None:
             for name, value in metrics.items():
                 self.try_drawing(self.tensorboard.add_scalar, name.replace(" ", "_"), value, step)
 
     def say(self, line: str) -> None:
-        """Write a line to the screen and to log.txt. The training goes on if one of them is closed or full."""
+        """Write a line to the screen and to log.txt. The training goes on if one of them is closed or
+        full."""
         if self.screen_is_there:
             try:
                 print(line, flush=True)
             except (OSError, ValueError):
                 self.screen_is_there = False
-                sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115 (for as long as the program runs)
-                print(f"standard output cannot be written to; the training goes on, see {self.folder / 'log.txt'}", file=sys.stderr)
+                # (for as long as the program runs)
+                sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115
+                print("standard output cannot be written to; the training goes on, "
+                      f"see {self.folder / 'log.txt'}", file=sys.stderr)
         try:
             with (self.folder / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(line + "\n")
@@ -141,8 +145,8 @@ class Run:
             pass
 
     def try_drawing(self, make: Callable[..., Any], *arguments: Any) -> None:
-        """Draw something that is not essential, such as a sample picture. A failure is reported and does not stop
-        the training."""
+        """Draw something that is not essential, such as a sample picture. A failure is reported and does not
+        stop the training."""
         try:
             make(*arguments)
         except Exception as problem:  # drawing can raise anything
@@ -151,17 +155,19 @@ class Run:
             self.say(f"warning: {type(problem).__name__} while drawing ({problem}); the training goes on")
 
     def save(self, state: dict[str, Any]) -> None:
-        """Save a state (tensors and plain values only, so that it loads with weights_only=True) as last.pt."""
+        """Save a state (tensors and plain values only, so that it loads with weights_only=True) as
+        last.pt."""
         buffer = io.BytesIO()
         torch.save({**state, "step": self.step, "seconds": self.elapsed()}, buffer)
         write(self.folder / "last.pt", buffer.getvalue())
 
 
 def start(folder: Path, options: dict[str, Any], total_steps: int, tensorboard: bool = False) -> Run:
-    """Open a new run in that folder. A run that ended before its first checkpoint is started again. InputError if
-    the folder holds another run or cannot be made."""
+    """Open a new run in that folder. A run that ended before its first checkpoint is started again.
+    InputError if the folder holds another run or cannot be made."""
     if (folder / "last.pt").exists():
-        raise InputError(f"{folder} holds a run already; continue it with --resume {folder}, or name another with --run")
+        raise InputError(f"{folder} holds a run already; continue it with --resume {folder}, "
+                         "or name another with --run")
     make_folder(folder)
     writer = _tensorboard(folder, 0) if tensorboard else None
     for name in ("metrics.jsonl", "log.txt"):
@@ -176,8 +182,8 @@ def write_options(folder: Path, options: dict[str, Any]) -> None:
 
 
 def resume(folder: Path, total_steps: int, device: torch.device, tensorboard: bool = False) -> Run:
-    """Open the run in that folder at its checkpoint, or at its beginning if there is none. Records written after
-    the checkpoint are dropped."""
+    """Open the run in that folder at its checkpoint, or at its beginning if there is none. Records written
+    after the checkpoint are dropped."""
     path = folder / "last.pt"
     state = _checkpoint(path, total_steps, device) if path.exists() else None
     step, seconds = (state["step"], state["seconds"]) if state else (0, 0.0)
@@ -199,13 +205,14 @@ def _checkpoint(path: Path, total_steps: int, device: torch.device) -> dict[str,
     except Exception as problem:  # damaged files raise many types
         raise InputError(f"{path} is damaged ({type(problem).__name__}); start the run again") from None
     if not (0 <= step <= total_steps and 0 <= seconds < math.inf):
-        raise InputError(f"{path} is damaged: it says {step} of {total_steps} steps in {seconds} seconds; start the run again")
+        raise InputError(f"{path} is damaged: it says {step} of {total_steps} steps in {seconds} seconds; "
+                         "start the run again")
     return state
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl. Lines that are not valid records, such as one cut off by a power failure, are
-    skipped."""
+    """The records of metrics.jsonl. Lines that are not valid records, such as one cut off by a power failure,
+    are skipped."""
     records = []
     path = folder / "metrics.jsonl"
     for line in read_text(path).splitlines() if path.exists() else []:
@@ -227,11 +234,13 @@ def read_options(folder: Path) -> dict[str, Any]:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The options that differ, as `lr 0.001 -> 0.002, …`; empty if none do."""
-    return ", ".join(f"{name} {before.get(name)} -> {now[name]}" for name in now if before.get(name) != now[name])
+    return ", ".join(f"{name} {before.get(name)} -> {now[name]}"
+                     for name in now if before.get(name) != now[name])
 
 
 def new_folder(package: str, name: str) -> Path:
-    """Make runs/<package>/<time>-<name> below the current folder, with a number appended if it exists already."""
+    """Make runs/<package>/<time>-<name> below the current folder, with a number appended if it exists
+    already."""
     base = Path("runs") / package
     make_folder(base)
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
@@ -243,21 +252,23 @@ def new_folder(package: str, name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as problem:
-            raise InputError(f"the folder {folder} cannot be made ({problem.strerror}); name another with --run") from None
+            raise InputError(f"the folder {folder} cannot be made ({problem.strerror}); "
+                             "name another with --run") from None
     raise InputError(f"{base} holds 999 runs named {stem}; name a folder with --run")
 
 
 @contextmanager
 def interruptible(caught: list[int]) -> Iterator[None]:
-    """Within this context, SIGINT, SIGTERM and SIGHUP are only noted in the list, so that the loop can finish its
-    step and save. A second signal ends the program at once. Signals that are ignored (SIGHUP under nohup) stay
-    ignored."""
+    """Within this context, SIGINT, SIGTERM and SIGHUP are only noted in the list, so that the loop can finish
+    its step and save. A second signal ends the program at once. Signals that are ignored (SIGHUP under nohup)
+    stay ignored."""
     def catch(number: int, frame: object) -> None:
         if caught:
             sys.exit(128 + number)
         caught.append(number)
 
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, catch)
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
               if signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
@@ -267,10 +278,11 @@ def interruptible(caught: list[int]) -> Iterator[None]:
 
 
 def _check_shapes(optimiser: torch.optim.Optimizer) -> None:
-    """ValueError if the averages of an optimiser do not have the shapes of their weights. The optimiser itself
-    does not check."""
+    """ValueError if the averages of an optimiser do not have the shapes of their weights. The optimiser
+    itself does not check."""
     for weight, averages in optimiser.state.items():
-        if any(value.shape != weight.shape for value in averages.values() if torch.is_tensor(value) and value.dim()):
+        if any(value.shape != weight.shape
+               for value in averages.values() if torch.is_tensor(value) and value.dim()):
             raise ValueError("its averages have other shapes than the weights")
 
 

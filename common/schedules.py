@@ -13,8 +13,8 @@ def warm_cosine(rate: float, step: int, progress: float) -> float:
 
 
 def ramp(progress: float, share: float = 0.5) -> float:
-    """0 → 1 along half a cosine over the first `share` of training, for losses on predictions that are unreliable early
-    on."""
+    """0 → 1 along half a cosine over the first `share` of training, for losses on predictions that are
+    unreliable early on."""
     return 0.5 - 0.5 * math.cos(math.pi * min(1.0, progress / share))
 
 

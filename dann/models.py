@@ -1,8 +1,8 @@
-"""The networks of domain-adversarial training (Ganin et al., JMLR 2016, figure 1): a feature extractor G_f, a label predictor
-G_y and a domain classifier G_d that sees the features through a gradient reversal layer.
+"""The networks of domain-adversarial training (Ganin et al., JMLR 2016, figure 1): a feature extractor G_f, a
+label predictor G_y and a domain classifier G_d that sees the features through a gradient reversal layer.
 
-All heads return logits. Images come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so that source and
-target cannot be scaled differently.
+All heads return logits. Images come in as (N, 3, 28, 28) float in [0, 1]; each network scales them itself, so
+that source and target cannot be scaled differently.
 """
 
 from __future__ import annotations
@@ -57,14 +57,17 @@ def report_network(classes: int = 10) -> DANN:
 
 
 def default_network(width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
-    """Six 3x3 convolutions, 4·width features, a linear classifier, and a domain classifier of three layers."""
+    """Six 3x3 convolutions, 4·width features, a linear classifier, and a domain classifier of three
+    layers."""
     feature = six_convolutions(width)
     inputs = 4 * width * (classes if conditional else 1)
-    domain = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
+    domain = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(),
+                           nn.Linear(128, 2))
     return DANN(Standardise(), feature, nn.Linear(4 * width, classes), domain, conditional)
 
 
 def build(network: str, width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
-    """`report` or `default`, on the CPU, in channels-last memory. The report's domain classifier is never conditional."""
+    """`report` or `default`, on the CPU, in channels-last memory. The report's domain classifier is never
+    conditional."""
     model = report_network(classes) if network == "report" else default_network(width, conditional, classes)
     return model.to(memory_format=torch.channels_last)

@@ -1,9 +1,9 @@
 """Generate faces with a trained DCGAN: `python -m gan.generate --figure OUT_DIR` writes fig1_2.jpg.
 
-The figure shows the first 32 faces of one seed, 8 per row, without selection. `--sheet FILE` writes the first 200 faces
-as one picture. `--count 1000 --output DIR` writes one PNG per face and overwrites faces of the same names; a folder
-that contains other images is refused. `--interpolate strip.png` writes an interpolation between the first noise vectors
-of the seed (with .gif, an animation).
+The figure shows the first 32 faces of one seed, 8 per row, without selection. `--sheet FILE` writes the first
+200 faces as one picture. `--count 1000 --output DIR` writes one PNG per face and overwrites faces of the same
+names; a folder that contains other images is refused. `--interpolate strip.png` writes an interpolation
+between the first noise vectors of the seed (with .gif, an animation).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def load_generator(weights: Path, device: torch.device) -> Generator:
 
 
 def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
-    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, each face depends only on its own noise."""
+    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, each face depends only on its own
+    noise."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
         return torch.cat([to_images(generator(part.to(device))).cpu() for part in z.split(batch)])
@@ -55,7 +56,8 @@ def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
 def main() -> None:
     parser = Parser(prog="python -m gan.generate", description=__doc__)
     outputs = add_arguments(parser, "fig1_2.jpg", WEIGHTS)
-    outputs.add_argument("--output", type=Path, metavar="DIR", help="write --count faces to this folder, one PNG each")
+    outputs.add_argument("--output", type=Path, metavar="DIR",
+                         help="write --count faces to this folder, one PNG each")
     outputs.add_argument("--sheet", type=Path, metavar="FILE",
                          help="write --count faces (default: 200) as one picture, 20 per row")
     outputs.add_argument("--interpolate", type=Path, metavar="FILE",
@@ -67,7 +69,8 @@ def main() -> None:
     if args.figure:
         path = figure_path(args.figure, "fig1_2.jpg")
         if args.count:
-            raise InputError("--count applies to --output, --sheet and --interpolate; the figure has 32 faces")
+            raise InputError("--count applies to --output, --sheet and --interpolate; "
+                             "the figure has 32 faces")
     elif args.output:
         check_faces(args.output, count)
     elif args.sheet:

@@ -1,5 +1,6 @@
-"""The networks of DCGAN (Radford et al., ICLR 2016, section 3 and figure 1): transposed convolutions from noise to a
-face, and strided convolutions from a face to one logit. (The Sigmoid of the report's listing is part of the loss.)"""
+"""The networks of DCGAN (Radford et al., ICLR 2016, section 3 and figure 1): transposed convolutions from
+noise to a face, and strided convolutions from a face to one logit. (The Sigmoid of the report's listing is
+part of the loss.)"""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Discriminator(nn.Module):
     """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real faces. The report's network uses
     `batch_norm`."""
 
-    def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64, batch_norm: bool = True) -> None:
+    def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64,
+                 batch_norm: bool = True) -> None:
         super().__init__()
         self.trunk = down_convolutions(width, size, batch_norm)
         self.output = nn.Conv2d(width * size // 8, 1, 4, 1, 0, bias=not batch_norm)

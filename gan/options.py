@@ -27,4 +27,5 @@ def chosen(args: argparse.Namespace) -> Options:
 
 def command(name: str, options: Options) -> str:
     """The shortest command that starts a run with these options."""
-    return "python -m gan.train" + (f" --preset {name}" if name != "default" else "") + flags(options, preset(name))
+    return ("python -m gan.train" + (f" --preset {name}" if name != "default" else "")
+            + flags(options, preset(name)))

@@ -1,5 +1,6 @@
-"""Minimal training steps (forward, backward and optimiser on given batches), the baselines of scripts.benchmark. With
-`fast`, they use the memory layout and precision of this repository, otherwise float32 and PyTorch's default layout."""
+"""Minimal training steps (forward, backward and optimiser on given batches), the baselines of
+scripts.benchmark. With `fast`, they use the memory layout and precision of this repository, otherwise float32
+and PyTorch's default layout."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from dann.models import build
 from dann.options import Options
 
 
-def network_step(options: Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
+def network_step(options: Options, device: torch.device, precision: str,
+                 fast: bool) -> Callable[[Tensor, Tensor, Tensor], None]:
     """A minimal step of DANN."""
     model = build(options.network, options.width, options.conditional).to(device)
     if not fast:
@@ -33,7 +35,8 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
         with autocast(device, precision if fast else "fp32"):
             s_features, t_features = model.features(source), model.features(target)
             s_logits, t_logits = model.classifier(s_features), model.classifier(t_features)
-            domain = domain_loss(model.domain_logits(s_features, s_logits, 0.1), model.domain_logits(t_features, t_logits, 0.1))
+            domain = domain_loss(model.domain_logits(s_features, s_logits, 0.1),
+                                 model.domain_logits(t_features, t_logits, 0.1))
             loss = class_loss(s_logits, labels) + domain + losses.entropy(t_logits, options.views)
         optimiser.zero_grad()
         loss.backward()
@@ -44,12 +47,14 @@ def network_step(options: Options, device: torch.device, precision: str, fast: b
 def self_training_step(network: Classifier, options: adda.options.Options, device: torch.device,
                        precision: str) -> Callable[[Tensor, Tensor, Tensor], None]:
     """A minimal step of self-training. Students and teachers are copies of `network`."""
-    students, teachers = (nn.ModuleList(copy.deepcopy(network) for _ in range(options.students)).train() for _ in range(2))
+    students, teachers = (nn.ModuleList(copy.deepcopy(network) for _ in range(options.students)).train()
+                          for _ in range(2))
     optimiser = torch.optim.Adam(students.parameters(), options.lr, fused=True)
 
     def run(source: Tensor, labels: Tensor, target: Tensor) -> None:
         with torch.no_grad(), autocast(device, precision):
-            teacher_logits = adda.losses.mean_prediction([teacher(target) for teacher in teachers]).repeat(len(students), 1)
+            teacher_logits = adda.losses.mean_prediction(
+                [teacher(target) for teacher in teachers]).repeat(len(students), 1)
         with autocast(device, precision):
             source_logits = torch.cat([student(source) for student in students])
             target_logits = torch.cat([student(target) for student in students])
@@ -62,7 +67,8 @@ def self_training_step(network: Classifier, options: adda.options.Options, devic
     return run
 
 
-def game_step(options: gan.options.Options, device: torch.device, precision: str, fast: bool) -> Callable[[Tensor], None]:
+def game_step(options: gan.options.Options, device: torch.device, precision: str,
+              fast: bool) -> Callable[[Tensor], None]:
     """A minimal step of DCGAN, which updates both networks."""
     memory = torch.channels_last if fast else torch.contiguous_format
     generator, discriminator = (network(options.width).to(device).to(memory_format=memory)

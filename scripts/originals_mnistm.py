@@ -1,7 +1,7 @@
 """Readers for the published MNIST-M: folders with label files (or a tar.gz of them), and keras_mnistm.pkl.gz.
 
-Unpickling can execute arbitrary code. This pickle is therefore read with stand-ins for the few names that arrays need,
-and any other name is refused.
+Unpickling can execute arbitrary code. This pickle is therefore read with stand-ins for the few names that
+arrays need, and any other name is refused.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ PICKLE = re.compile(r"mnist.?m[^/]*\.(pkl|pickle)(\.gz)?$", re.IGNORECASE)
 
 def is_published(root: Place) -> bool:
     """Whether there is a published MNIST-M, or a part of one."""
-    return _pickled(root) is not None or any(_labels(root, split) or _images(root, split) for split in ("train", "test"))
+    return (_pickled(root) is not None
+            or any(_labels(root, split) or _images(root, split) for split in ("train", "test")))
 
 
 def read_published(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """Images (N, 28, 28, 3) or (N, 32, 32, 3) uint8 in the order of the set, labels (N,), and a description of the
-    source."""
+    """Images (N, 28, 28, 3) or (N, 32, 32, 3) uint8 in the order of the set, labels (N,), and a description
+    of the source."""
     if any(_labels(root, name) or _images(root, name) for name in ("train", "test")):
         return _read_folder(root, split)
     return _read_pickle(root, split)
@@ -58,11 +59,14 @@ def _images(root: Place, split: str) -> tuple[Place, list[str]] | None:
 def _read_folder(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
     listed, found = _labels(root, split), _images(root, split)
     if listed is None or found is None:
-        raise Missing(f"mnist_m_{split}_labels.txt" if found else f"the folder mnist_m_{split} with its images")
+        raise Missing(f"mnist_m_{split}_labels.txt" if found
+                      else f"the folder mnist_m_{split} with its images")
     path, place = listed[0].path / listed[1], found[0]
     rows = [line.replace(",", " ").split() for line in text(*listed).splitlines() if line.strip()]
-    if wrong := next((row for row in rows if len(row) != 2 or not IMAGES.search(row[0]) or not row[1].isdecimal()), None):
-        raise InputError(f"{path}: the row {' '.join(wrong)[:40]!r} is not an image name and a digit: {AGAIN}")
+    if wrong := next((row for row in rows
+                      if len(row) != 2 or not IMAGES.search(row[0]) or not row[1].isdecimal()), None):
+        raise InputError(f"{path}: the row {' '.join(wrong)[:40]!r} is not an image name "
+                         f"and a digit: {AGAIN}")
     names = {PurePosixPath(name).name: name for name in found[1]}
     table = {name: int(label) for name, label in sorted(rows) if name in names}
     if not table:
@@ -74,12 +78,13 @@ def _read_folder(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
         raise InputError(f"{place.path}: the images of mnist_m_{split} differ in size ({sorted(sizes)}); "
                          "download the published set")
     left_out = len(set(names) ^ {row[0] for row in rows})
-    return _checked(f"{place.path}/…/mnist_m_{split}", np.stack([read[name] for name in table])), labels, str(path.parent) + (
-        f", without {left_out} that have no image or no label" if left_out else "")
+    return (_checked(f"{place.path}/…/mnist_m_{split}", np.stack([read[name] for name in table])), labels,
+            str(path.parent) + (f", without {left_out} that have no image or no label" if left_out else ""))
 
 
 def _pickled(root: Place) -> tuple[Place, str] | None:
-    return next(((place, name) for place in places(root, HINT) for name in place.names if PICKLE.search(name)), None)
+    return next(((place, name) for place in places(root, HINT)
+                 for name in place.names if PICKLE.search(name)), None)
 
 
 def _read_pickle(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
@@ -94,8 +99,10 @@ def _read_pickle(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
     except Missing as missing:
         raise Missing(f"{missing} ({path.name} contains only images, and needs MNIST's labels)") from None
     images, valid = _checked(str(path), arrays[split]), arrays.get("valid")
-    if split == "train" and valid is not None and valid.shape == (len(labels) - len(images), *images.shape[1:]):
-        images = np.concatenate([_checked(str(path), valid), images])  # TensorFlow validates on MNIST's first digits
+    if (split == "train" and valid is not None
+            and valid.shape == (len(labels) - len(images), *images.shape[1:])):
+        # TensorFlow validates on MNIST's first digits
+        images = np.concatenate([_checked(str(path), valid), images])
     if len(images) != len(labels):
         raise InputError(f"{path} contains {len(images)} {split} images, but MNIST has {len(labels)} labels; "
                          "both must be complete")
@@ -123,7 +130,8 @@ class Array:
         code = f"{self.dtype.order}{self.dtype.code}"
         if not re.fullmatch(r"[|<>=][uif][1248]", code):
             raise ValueError(f"an array of {code}")
-        raw = self.data.encode("latin1") if isinstance(self.data, str) else self.data  # str in pickles of Python 2
+        # str in pickles of Python 2
+        raw = self.data.encode("latin1") if isinstance(self.data, str) else self.data
         return np.frombuffer(raw, code).reshape(self.shape, order="F" if self.by_columns else "C")
 
 
@@ -141,14 +149,15 @@ def _encoded(string: str, encoding: str) -> bytes:
     return string.encode("latin1")
 
 
-STAND_INS: dict[tuple[str, str], Any] = {("numpy", "ndarray"): Array, ("numpy", "dtype"): Dtype, ("_codecs", "encode"): _encoded}
+STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): Array, ("numpy", "dtype"): Dtype, ("_codecs", "encode"): _encoded}
 for core in ("numpy.core", "numpy._core"):
     STAND_INS |= {(f"{core}.multiarray", "_reconstruct"): _empty, (f"{core}.numeric", "_frombuffer"): _filled}
 
 
 def unpickle(path: Path, data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a pickled dictionary, by name. Raises InputError for other content, and for pickles that use other
-    names."""
+    """The arrays of a pickled dictionary, by name. Raises InputError for other content, and for pickles that
+    use other names."""
     # the Python implementation, since the one in C allocates whatever size a damaged file claims
     class Reader(pickle._Unpickler):
         def find_class(self, module: str, name: str) -> Any:
@@ -165,4 +174,5 @@ def unpickle(path: Path, data: bytes) -> dict[str, np.ndarray]:
         raise
     except Exception as problem:  # unpickling may raise any type of exception
         raise InputError(f"{path} cannot be read as a pickled dictionary of arrays "
-                         f"({type(problem).__name__}: {problem}); download the published keras_mnistm.pkl.gz") from None
+                         f"({type(problem).__name__}: {problem}); "
+                         "download the published keras_mnistm.pkl.gz") from None

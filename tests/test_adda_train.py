@@ -1,4 +1,5 @@
-"""Whole trainings of ADDA on synthetic digits: traps 4 to 8, 14, 16 and 20 of the field, and a shift to solve."""
+"""Whole trainings of ADDA on synthetic digits: traps 4 to 8, 14, 16 and 20 of the field, and a shift to
+solve."""
 
 import copy
 import dataclasses
@@ -32,7 +33,8 @@ from common.losses import domain_accuracy, domain_loss
 from common.streams import stream
 from common.views import source_view, target_view
 
-TINY = {"width": 8, "batch": 16, "source_batch": 8, "held_out": 20, "source_steps": 6, "adversarial_steps": 6, "epochs": 0}
+TINY = {"width": 8, "batch": 16, "source_batch": 8, "held_out": 20, "source_steps": 6, "adversarial_steps": 6,
+        "epochs": 0}
 SMALL = ["--batch", "16", "--width", "8", "--device", "cpu", "--precision", "fp32"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,13 +59,14 @@ def adapt(options, root, folder, network=None, discriminator=None):
     fresh, fresh_discriminator = build(options.network, options.width, options.conditional)
     run = open_run(folder, options.source_steps + options.adversarial_steps)
     run.step = run.first_step = options.source_steps
-    return method.adapt((network or fresh).eval(), discriminator or fresh_discriminator, options, data_of(options, root), run,
-                        options.source_steps, CPU, "fp32")
+    return method.adapt((network or fresh).eval(), discriminator or fresh_discriminator, options,
+                        data_of(options, root), run, options.source_steps, CPU, "fp32")
 
 
 def close(a, b):
     """Whether two networks' parameters differ by no more than steps of 1e-30."""
-    return all(torch.allclose(x, y, rtol=0, atol=1e-25) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    return all(torch.allclose(x, y, rtol=0, atol=1e-25)
+               for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("recipe", ["default", "report"])
@@ -83,7 +86,8 @@ def test_target_encoder_starts_as_the_source_encoder(root, tmp_path):
 
 
 def plain_sgd(monkeypatch):
-    """Steps along the gradient itself, so that they can be compared; Adam's first step shows no more than its sign."""
+    """Steps along the gradient itself, so that they can be compared; Adam's first step shows no more than its
+    sign."""
     for name in ("Adam", "SGD"):
         monkeypatch.setattr(torch.optim, name, lambda parameters, lr, *_, sgd=SGD, **__: sgd(parameters, lr))
 
@@ -115,8 +119,10 @@ def test_steps_of_stage_1_are_the_papers(recipe, begin, root, tmp_path, monkeypa
     for done in range(3, 8):
         step = begin + done
         images, labels, _, views = batch_of(options, data, options.batch, step)
-        scores = expected.classifier(expected.encoder(expected.scale(source_view(images, options, views)))).log_softmax(1)
-        gradients = torch.autograd.grad(-scores[torch.arange(len(labels)), labels].mean(), [*expected.parameters()])
+        scores = expected.classifier(
+            expected.encoder(expected.scale(source_view(images, options, views)))).log_softmax(1)
+        gradients = torch.autograd.grad(-scores[torch.arange(len(labels)), labels].mean(),
+                                        [*expected.parameters()])
         rate = 0.05 * ((1 + 10 * done / 8) ** -0.75 if recipe == "report"
                        else (done + 1) / 50 * 0.5 * (1 + math.cos(math.pi * done / 8)))
         descend(expected, gradients, rate, average, min(0.9, (1 + done) / (10 + done)))
@@ -135,9 +141,11 @@ def descend(network, gradients, rate, average=None, decay=0.0):
 
 @pytest.mark.parametrize(("recipe", "joint"), [("default", False), ("report", False), ("report", True)])
 def test_steps_of_stage_2_are_the_papers(recipe, joint, root, tmp_path, monkeypatch):
-    """First D on both domains, then M_t on inverted labels against the new D; D's BatchNorm sees batches of one kind in both."""
+    """First D on both domains, then M_t on inverted labels against the new D; D's BatchNorm sees batches of
+    one kind in both."""
     plain_sgd(monkeypatch)
-    options = tiny("adda", recipe, ema=0.9, encoder_lr=0.05, discriminator_lr=0.05, joint=joint, adversarial_steps=3)
+    options = tiny("adda", recipe, ema=0.9, encoder_lr=0.05, discriminator_lr=0.05, joint=joint,
+                   adversarial_steps=3)
     torch.manual_seed(3)
     network, discriminator = build(options.network, options.width, options.conditional)
     expected, d, data = copy.deepcopy(network).eval(), copy.deepcopy(discriminator), data_of(options, root)
@@ -147,7 +155,8 @@ def test_steps_of_stage_2_are_the_papers(recipe, joint, root, tmp_path, monkeypa
     def seen(features):
         if not options.conditional:
             return features
-        return torch.einsum("nd,nk->ndk", features, source_network.classifier(features).softmax(1).detach()).flatten(1)
+        return torch.einsum("nd,nk->ndk", features,
+                            source_network.classifier(features).softmax(1).detach()).flatten(1)
 
     def scores(one, other):
         if joint:
@@ -165,8 +174,8 @@ def test_steps_of_stage_2_are_the_papers(recipe, joint, root, tmp_path, monkeypa
         loss = -0.5 * (of_source[:, 0].mean() + of_target[:, 1].mean())
         descend(d, torch.autograd.grad(loss, [*d.parameters()]), 0.05)
         loss = -scores(one, expected.encoder(expected.scale(target)))[1][:, 0].mean()
-        descend(expected.encoder, torch.autograd.grad(loss, [*expected.encoder.parameters()]), 0.05, average.encoder,
-                min(0.9, (1 + step - 6) / (10 + step - 6)))
+        descend(expected.encoder, torch.autograd.grad(loss, [*expected.encoder.parameters()]), 0.05,
+                average.encoder, min(0.9, (1 + step - 6) / (10 + step - 6)))
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
     for name, weight in expected.named_parameters():
         torch.testing.assert_close(state["target"][name], weight.detach(), rtol=1e-3, atol=1e-5)
@@ -178,14 +187,16 @@ def test_steps_of_stage_2_are_the_papers(recipe, joint, root, tmp_path, monkeypa
 @pytest.mark.parametrize("count", [1, 2])
 def test_steps_of_stage_3_are_as_they_are_described(count, root, tmp_path, monkeypatch):
     plain_sgd(monkeypatch)
-    options = tiny(lr=0.5, self_training_steps=8, threshold=0.9, ema=0.9, balance=0.1, ramp=0.9, students=count)
+    options = tiny(lr=0.5, self_training_steps=8, threshold=0.9, ema=0.9, balance=0.1, ramp=0.9,
+                   students=count)
     data, begin = data_of(options, root), 12 * count
     torch.manual_seed(0)
     networks = [build(options.network, options.width)[0] for _ in range(count)]
     students, teachers = ([copy.deepcopy(network).train() for network in networks] for _ in range(2))
     run = open_run(tmp_path / "run", begin + 8)
     run.step = run.first_step = begin + 3
-    result = method.self_train([Adapted(network, copy.deepcopy(network)) for network in networks], options, data, run, CPU, "fp32")
+    result = method.self_train([Adapted(network, copy.deepcopy(network)) for network in networks], options,
+                               data, run, CPU, "fp32")
     learned, frequent = 0, torch.full((10,), 0.1)
     for step in range(begin + 3, begin + 8):
         p = (step - begin) / 8
@@ -202,36 +213,46 @@ def test_steps_of_stage_3_are_as_they_are_described(count, root, tmp_path, monke
         loss = -0.1 * (1 - weight) * likely.log().mean()
         for mine, other in zip(source, target, strict=True):
             # as if each class were as much rarer in the source as it is in the target
-            loss = loss - (mine - weight * (10 * frequent).log()).log_softmax(1)[torch.arange(8), labels].mean() / count
-            loss = loss - weight * (other.log_softmax(1)[torch.arange(16), named.argmax(1)] * sure).mean() / count
-        gradients = torch.autograd.grad(loss, [weight for student in students for weight in student.parameters()])
+            loss = loss - (
+                mine - weight * (10 * frequent).log()).log_softmax(1)[torch.arange(8), labels].mean() / count
+            loss = loss - weight * (
+                other.log_softmax(1)[torch.arange(16), named.argmax(1)] * sure).mean() / count
+        gradients = torch.autograd.grad(
+            loss, [weight for student in students for weight in student.parameters()])
         rate = 0.5 * (step - begin + 1) / 50 * 0.5 * (1 + math.cos(math.pi * p))
         for student, teacher in zip(students, teachers, strict=True):
-            mine, gradients = gradients[:len([*student.parameters()])], gradients[len([*student.parameters()]):]
+            mine, gradients = (gradients[:len([*student.parameters()])],
+                               gradients[len([*student.parameters()]):])
             descend(student, mine, rate, teacher, min(0.9, (1 + step) / (10 + step)))
     assert 0 < learned < 5 * 16
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
     for number, student in enumerate(students):
         for name, parameter in student.named_parameters():
-            torch.testing.assert_close(state["students"][f"{number}.{name}"], parameter.detach(), rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(state["students"][f"{number}.{name}"], parameter.detach(),
+                                       rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(state["frequencies"]["estimate"], frequent)
     check_weights(result.target, teachers[0])
 
 
 def adversaries_of_two_gaussians(in_its_own_step, in_the_encoders):
-    """300 steps of an encoder that can only shift its Gaussian, against a D with BatchNorm; `joint` of either half-step. Share of
-    samples that D names in the end, and how far the means are still apart."""
+    """300 steps of an encoder that can only shift its Gaussian, against a D with BatchNorm; `joint` of either
+    half-step. Share of samples that D names in the end, and how far the means are still apart."""
     torch.manual_seed(0)
-    d = Discriminator(nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.LeakyReLU(), nn.Linear(32, 2)), conditional=False)
-    moved, identity = nn.Parameter(torch.full((8,), 2.0)), types.SimpleNamespace(classifier=lambda features: features)
-    d_optimiser, optimiser, right = torch.optim.Adam(d.parameters(), 1e-2), torch.optim.Adam([moved], 2e-2), []
+    d = Discriminator(nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.LeakyReLU(), nn.Linear(32, 2)),
+                      conditional=False)
+    moved, identity = (nn.Parameter(torch.full((8,), 2.0)),
+                       types.SimpleNamespace(classifier=lambda features: features))
+    d_optimiser, optimiser, right = (torch.optim.Adam(d.parameters(), 1e-2),
+                                     torch.optim.Adam([moved], 2e-2), [])
     for _ in range(300):
         source, target = torch.randn(64, 8), torch.randn(64, 8)
-        d_source, d_target = method.domain_logits(d, identity, source, (target + moved).detach(), in_its_own_step)
+        d_source, d_target = method.domain_logits(d, identity, source, (target + moved).detach(),
+                                                  in_its_own_step)
         right.append(domain_accuracy(d_source, d_target).item())
         for part, loss in ((d_optimiser, domain_loss(d_source, d_target)), (optimiser, None)):
             if loss is None:
-                loss = losses.encoder_loss(method.domain_logits(d, identity, source, target + moved, in_the_encoders)[1])
+                loss = losses.encoder_loss(
+                    method.domain_logits(d, identity, source, target + moved, in_the_encoders)[1])
             part.zero_grad()
             loss.backward()
             part.step()
@@ -242,7 +263,8 @@ def test_batchnorm_in_d_sees_batches_of_one_kind_in_both_half_steps():
     right, apart = adversaries_of_two_gaussians(True, True)
     assert right < 0.75 and apart < 0.5
     assert adversaries_of_two_gaussians(False, False)[0] < 0.75
-    # taught on both domains together, asked about one by itself: BatchNorm subtracts what the encoder should learn from
+    # taught on both domains together, asked about one by itself: BatchNorm subtracts what the encoder should
+    # learn from
     right, apart = adversaries_of_two_gaussians(True, False)
     assert right > 0.9 and apart > 0.9
 
@@ -250,17 +272,24 @@ def test_batchnorm_in_d_sees_batches_of_one_kind_in_both_half_steps():
 def test_the_reports_preset_is_the_originals_recipe():
     for source, target in (("mnistm", "svhn"), ("svhn", "mnistm")):
         adda = preset("report", "adda", source, target)
-        assert (adda.network, adda.augment, adda.balanced, adda.ema, adda.adabn) == ("report", "none", False, 0, False)
+        assert (adda.network, adda.augment, adda.balanced, adda.ema, adda.adabn) == (
+            "report", "none", False, 0, False)
         assert adda.held_out == 0
-        # stage 1: SGD, rate .01 / (1 + 10 p)^.75 by epoch, momentum .9 (in `optimiser_of`), weight decay 2.5e-4, 10 epochs of 128
-        assert (adda.optimiser, adda.lr, adda.weight_decay, adda.epochs, adda.batch) == ("sgd", 0.01, 2.5e-4, 10, 128)
-        # stage 2: Adam 2e-4, betas (.5, .999), the same weight decay for both networks, some 936 steps, each domain by itself in D
+        # stage 1: SGD, rate .01 / (1 + 10 p)^.75 by epoch, momentum .9 (in `optimiser_of`), weight decay
+        # 2.5e-4, 10 epochs of 128
+        assert (adda.optimiser, adda.lr, adda.weight_decay, adda.epochs, adda.batch) == (
+            "sgd", 0.01, 2.5e-4, 10, 128)
+        # stage 2: Adam 2e-4, betas (.5, .999), the same weight decay for both networks, some 936 steps, each
+        # domain by itself in D
         assert (adda.encoder_lr, adda.discriminator_lr, adda.betas) == (2e-4, 2e-4, (0.5, 0.999))
-        assert (adda.adversarial_steps, adda.joint, adda.conditional, adda.self_training_steps) == (936, False, False, 0)
+        assert (adda.adversarial_steps, adda.joint, adda.conditional, adda.self_training_steps) == (
+            936, False, False, 0)
         upper = preset("report", "target-only", source, target)
-        assert dataclasses.replace(upper, method="adda", adversarial_steps=936) == adda and upper.adversarial_steps == 0
+        assert (dataclasses.replace(upper, method="adda", adversarial_steps=936) == adda
+                and upper.adversarial_steps == 0)
     optimiser = method.optimiser_of(build("report")[0], adda)
-    assert isinstance(optimiser, SGD) and optimiser.defaults["momentum"] == 0.9 and optimiser.defaults["weight_decay"] == 2.5e-4
+    assert (isinstance(optimiser, SGD) and optimiser.defaults["momentum"] == 0.9
+            and optimiser.defaults["weight_decay"] == 2.5e-4)
     rates = []
     for step in (0, 467, 468, 4679):
         method.set_rate(optimiser, adda, step, step / 4680)
@@ -274,7 +303,8 @@ def test_classifier_learns_in_stage_1(root, tmp_path):
     network, _ = build("default", 8)
     before = copy.deepcopy(network)
     options = tiny("adda", ema=0.0)
-    trained = method.train_source(network, options, data_of(options, root), open_run(tmp_path / "run", 12), 0, CPU, "fp32")
+    trained = method.train_source(network, options, data_of(options, root), open_run(tmp_path / "run", 12), 0,
+                                  CPU, "fp32")
     assert not torch.equal(trained.classifier.weight, before.classifier.weight) and not trained.training
 
 
@@ -288,14 +318,17 @@ def test_student_and_teacher_start_from_the_adapted_network(root, tmp_path):
 
 
 def test_teacher_holds_averaged_parameters_and_its_domains_statistics(root, tmp_path):
-    """Buffers are re-estimated on each domain's own plain images; those of the alternating student would fit neither."""
+    """Buffers are re-estimated on each domain's own plain images; those of the alternating student would fit
+    neither."""
     result = fit(tiny(), root, open_run(tmp_path / "run", 18))
     data = data_of(tiny(), root)
-    assert all(torch.equal(a, b) for a, b in zip(result.source.parameters(), result.target.parameters(), strict=True))
+    assert all(torch.equal(a, b)
+               for a, b in zip(result.source.parameters(), result.target.parameters(), strict=True))
     for network, images in ((result.source, data.images), (result.target, data.unlabelled)):
         with torch.no_grad():
             seen = network.encoder[0](network.scale(images.float() / 255))
-        torch.testing.assert_close(network.encoder[1].running_mean, seen.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(network.encoder[1].running_mean, seen.mean((0, 2, 3)),
+                                   rtol=1e-3, atol=1e-4)
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
     assert torch.equal(state["teachers"]["0.encoder.0.weight"], result.target.encoder[0].weight)
     assert not torch.equal(state["students"]["0.encoder.0.weight"], result.target.encoder[0].weight)
@@ -394,11 +427,11 @@ def test_every_checkpoint_is_kept_with_what_can_be_said_without_labels(root, tmp
 
 
 def test_a_shift_that_source_only_fails_is_solved_by_self_training(tmp_path):
-    options = tiny(batch=32, source_batch=32, augment="none", source_steps=60, adversarial_steps=60, self_training_steps=200,
-                   ema=0.95)
+    options = tiny(batch=32, source_batch=32, augment="none", source_steps=60, adversarial_steps=60,
+                   self_training_steps=200, ema=0.95)
     images, labels = shifted(1, 600, target=False)
-    data = types.SimpleNamespace(classes=DIGITS, images=images, labels=labels, held_images=images, held_labels=labels,
-                                 unlabelled=shifted(2, 600, target=True)[0])
+    data = types.SimpleNamespace(classes=DIGITS, images=images, labels=labels, held_images=images,
+                                 held_labels=labels, unlabelled=shifted(2, 600, target=True)[0])
     run, (test, truth) = open_run(tmp_path / "run", 320), shifted(3, 300, target=True)
     run.log_every = run.save_every = 1000
     torch.manual_seed(0)
@@ -407,52 +440,60 @@ def test_a_shift_that_source_only_fails_is_solved_by_self_training(tmp_path):
     adapted = method.adapt(source, discriminator, options, data, run, 60, CPU, "fp32")
     result = method.self_train([adapted], options, data, run, CPU, "fp32")
     assert accuracy(source, *shifted(4, 300, target=False)) > 95
-    assert accuracy(source, test, truth) < 60 < accuracy(adapted, test, truth) < 90 < accuracy(result, test, truth)
+    assert (accuracy(source, test, truth) < 60 < accuracy(adapted, test, truth)
+            < 90 < accuracy(result, test, truth))
 
 
-@pytest.mark.parametrize(("name", "recipe"), [("adda", "report"), ("adda", "default"), ("adda+st", "default")])
+@pytest.mark.parametrize(("name", "recipe"), [
+    ("adda", "report"), ("adda", "default"), ("adda+st", "default")])
 def test_every_method_trains_and_can_be_measured_and_drawn(name, recipe, root, tmp_path):
     """The programs themselves, from the command line to a picture."""
     folder = tmp_path / "run"
-    length = ["--epochs", "1", "--adversarial-steps", "5"] + (["--self-training-steps", "4"] if name == "adda+st" else [])
+    length = ["--epochs", "1", "--adversarial-steps", "5"] + (
+        ["--self-training-steps", "4"] if name == "adda+st" else [])
     held_out = ["--held-out", "0" if recipe == "report" else "20"]
-    call("adda.train", "--method", name, "--preset", recipe, "--data", root, "--run", folder, *length, *SMALL, *held_out)
+    call("adda.train", "--method", name, "--preset", recipe, "--data", root, "--run", folder, *length, *SMALL,
+         *held_out)
     card = json.loads((folder / "weights.json").read_text())
     kept = 120 if recipe == "report" else 108
     stages = kept // 16 + 5
-    assert card["steps"] == (2 * stages + 4 if name == "adda+st" else stages) and card["options"]["method"] == name
+    assert (card["steps"] == (2 * stages + 4 if name == "adda+st" else stages)
+            and card["options"]["method"] == name)
     assert card["command"].startswith("python -m adda.train") and "--epochs 1" in card["command"]
 
-    output = call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root, "--device", "cpu",
-                  "--json", tmp_path / "figures.json").stdout
+    output = call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root,
+                  "--device", "cpu", "--json", tmp_path / "figures.json").stdout
     figures = json.loads((tmp_path / "figures.json").read_text())["svhn test"]
     assert figures["count"] == 90 and f"{figures['accuracy']:.2f}" in output
     assert "oracle (uses target labels, not a result)" in output and "after steps" in figures
-    call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root, "--save", tmp_path / "released.safetensors")
+    call("adda.evaluate", "--weights", folder / "weights.safetensors", "--data", root,
+         "--save", tmp_path / "released.safetensors")
     released = json.loads((tmp_path / "released.json").read_text())["metrics"]["svhn test"]
     assert released["accuracy"] == figures["accuracy"] and "after steps" not in released
-    assert len(released["criteria"]["predictions"].split()) == 90 and 0 < released["criteria"]["nuclear norm"] <= 1
+    assert (len(released["criteria"]["predictions"].split()) == 90
+            and 0 < released["criteria"]["nuclear norm"] <= 1)
     assert (tmp_path / "released.safetensors").read_bytes() == (folder / "weights.safetensors").read_bytes()
     if recipe == "default" and name == "adda":
-        call("adda.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60", "--output",
-             tmp_path / "tsne.png", "--device", "cpu")
+        call("adda.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60",
+             "--output", tmp_path / "tsne.png", "--device", "cpu")
         assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))
 
 
 def test_domains_go_through_their_own_networks(root, tmp_path):
     """The source's images are measured with the source's network."""
     weights = tmp_path / "run/weights.safetensors"
-    call("adda.train", "--data", root, "--run", tmp_path / "run", "--method", "adda", "--source-steps", 3, "--adversarial-steps", 3,
-         "--encoder-lr", "0.1", "--held-out", "20", *SMALL)
+    call("adda.train", "--data", root, "--run", tmp_path / "run", "--method", "adda", "--source-steps", 3,
+         "--adversarial-steps", 3, "--encoder-lr", "0.1", "--held-out", "20", *SMALL)
     figures = {}
     for domain in ("mnistm", "svhn"):
-        call("adda.evaluate", "--weights", weights, "--data", root, "--device", "cpu", "--domain", domain, "--json",
-             tmp_path / "figures.json")
+        call("adda.evaluate", "--weights", weights, "--data", root, "--device", "cpu", "--domain", domain,
+             "--json", tmp_path / "figures.json")
         figures |= json.loads((tmp_path / "figures.json").read_text())
     network, _ = load_network(weights, CPU)
     for domain, part in (("mnistm", network.source), ("svhn", network.target)):
         test = read_split(root, domain, "test", labelled=True)
-        assert figures[f"{domain} test"]["accuracy"] == pytest.approx(accuracy(part, test.images, test.labels))
+        assert figures[f"{domain} test"]["accuracy"] == pytest.approx(
+            accuracy(part, test.images, test.labels))
     assert not same(network.source, network.target)
 
 
@@ -472,6 +513,8 @@ def test_bad_options_are_one_sentence(arguments, says, root):
 
 def test_a_finished_card_names_its_command():
     options = dataclasses.replace(preset("default", "adda+st", "svhn", "mnistm"), seed=2, threshold=0.8)
-    assert command("default", options).endswith("--method adda+st --source svhn --target mnistm --threshold 0.8 --seed 2")
+    assert command("default", options).endswith(
+        "--method adda+st --source svhn --target mnistm --threshold 0.8 --seed 2")
     report = preset("report", "adda", "mnistm", "svhn")
-    assert command("report", dataclasses.replace(report, epochs=2, source_steps=7)).endswith("--preset report --epochs 2")
+    assert command("report", dataclasses.replace(report, epochs=2, source_steps=7)).endswith(
+        "--preset report --epochs 2")

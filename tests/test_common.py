@@ -19,11 +19,12 @@ from common.streams import key, stream
 
 
 def test_every_purpose_seed_and_step_has_a_stream_of_its_own():
-    keys = {key(seed, purpose, step) for seed in range(3) for purpose in ("views", "labelled batches", "dropout")
-            for step in range(1000)}
+    keys = {key(seed, purpose, step) for seed in range(3)
+            for purpose in ("views", "labelled batches", "dropout") for step in range(1000)}
     assert len(keys) == 9000
     drawn = torch.stack([torch.rand(4000, generator=stream(seed, purpose, step))
-                         for seed, purpose, step in itertools.product((0, 1), ("views", "labelled batches"), (0, 1, 2**40))])
+                         for seed, purpose, step in itertools.product(
+                             (0, 1), ("views", "labelled batches"), (0, 1, 2**40))])
     assert (torch.corrcoef(drawn) - torch.eye(len(drawn))).abs().max() < 0.06
     assert torch.equal(*(torch.rand(9, generator=stream(2**63 - 1, "views", 7)) for _ in range(2)))
 
@@ -51,7 +52,8 @@ def test_an_unavailable_device_gives_a_one_line_error(name):
 def test_every_image_once_an_epoch_in_a_new_order(count, batch):
     batches = Shuffled(count, batch, 0, "batches", CPU)
     per_epoch = count // min(batch, count)
-    epochs = [torch.cat([batches(epoch * per_epoch + step) for step in range(per_epoch)]) for epoch in range(2)]
+    epochs = [torch.cat([batches(epoch * per_epoch + step) for step in range(per_epoch)])
+              for epoch in range(2)]
     for epoch in epochs:
         assert len(epoch.unique()) == len(epoch) == per_epoch * min(batch, count)
     assert epochs[0].tolist() != sorted(epochs[0].tolist()) and epochs[0].tolist() != epochs[1].tolist()
@@ -63,7 +65,8 @@ def test_batches_depend_only_on_the_step():
         one, other = make(), make()
         for step in (0, 1, 2, 9):
             one(step)
-        assert torch.equal(one(40), other(40)) and torch.equal(one(3), other(3)) and not torch.equal(one(3), one(4))
+        assert (torch.equal(one(40), other(40)) and torch.equal(one(3), other(3))
+                and not torch.equal(one(3), one(4)))
 
 
 def test_balanced_batches_hold_rare_classes_as_often():
@@ -75,7 +78,8 @@ def test_balanced_batches_hold_rare_classes_as_often():
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 36, 2))
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(),
+                         nn.Linear(4 * 36, 2))
 
 
 def test_average_follows_the_weights_and_copies_the_buffers():

@@ -104,7 +104,8 @@ CLEAR = ALPHA < 100
 
 
 def png(path, values, depth, kind, key=b"", palette=b""):
-    """A PNG of (H, W) or (H, W, C) values: `kind` 0 grey, 2 colour, 3 palette, 4 grey and alpha, 6 colour and alpha."""
+    """A PNG of (H, W) or (H, W, C) values: `kind` 0 grey, 2 colour, 3 palette, 4 grey and alpha, 6 colour and
+    alpha."""
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
@@ -115,8 +116,9 @@ def png(path, values, depth, kind, key=b"", palette=b""):
     else:
         packed = [row.astype(f">u{depth // 8}").tobytes() for row in rows]
     head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], depth, kind, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + (chunk(b"PLTE", palette) if palette else b"")
-                     + (chunk(b"tRNS", key) if key else b"") + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + r for r in packed)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
+                     + (chunk(b"PLTE", palette) if palette else b"") + (chunk(b"tRNS", key) if key else b"")
+                     + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + r for r in packed)))
                      + chunk(b"IEND", b""))
 
 
@@ -127,7 +129,8 @@ def shown(folder, **settings):
 
 def over(colours, alpha, background=(255, 255, 255)):
     share = alpha[:, :, None] / 255
-    return np.broadcast_to(colours.reshape(28, 28, -1), (28, 28, 3)) * share + np.array(background) * (1 - share)
+    return (np.broadcast_to(colours.reshape(28, 28, -1), (28, 28, 3)) * share
+            + np.array(background) * (1 - share))
 
 
 def close(a, b):
@@ -178,7 +181,8 @@ def test_grey_values_of_few_bits_with_and_without_a_transparent_one(tmp_path, de
     png(tmp_path / "a.png", values, depth, 0)
     assert close(shown(tmp_path), over(values * 255 // most, 0 * ALPHA + 255))
     png(tmp_path / "a.png", values, depth, 0, key=struct.pack(">H", most))
-    assert close(shown(tmp_path, background=(9, 9, 9)), over(values * 255 // most, 255 * (values < most), (9, 9, 9)))
+    assert close(shown(tmp_path, background=(9, 9, 9)),
+                 over(values * 255 // most, 255 * (values < most), (9, 9, 9)))
 
 
 def test_palettes_with_one_transparent_colour_and_with_many(tmp_path):
@@ -239,18 +243,20 @@ def test_white_is_zero_in_16_bit_tiff(tmp_path):
 
 
 def tiff(path, values, order="<", deflate=False, planes=False):
-    """Write a TIFF that Pillow cannot write, of (H, W, C) values, where C is 1 (grey), 3 (colour) or 4 (colour and
-    alpha)."""
+    """Write a TIFF that Pillow cannot write, of (H, W, C) values, where C is 1 (grey), 3 (colour) or 4
+    (colour and alpha)."""
     channels, kind = values.shape[2], {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
-    data = (values.transpose(2, 0, 1) if planes else values).astype(values.dtype.newbyteorder(order)).tobytes()
+    data = (values.transpose(2, 0, 1) if planes else values).astype(
+        values.dtype.newbyteorder(order)).tobytes()
     length = len(data) // channels if planes else len(data)
     strips = [data[begin:begin + length] for begin in range(0, len(data), length)]
     strips = [zlib.compress(strip) for strip in strips] if deflate else strips
     where = [8 + sum(map(len, strips[:part])) for part in range(len(strips))]
-    entries = [(256, 4, [28]), (257, 4, [28]), (258, 3, [8 * values.dtype.itemsize] * channels), (259, 3, [8 if deflate else 1]),
-               (262, 3, [1 if channels == 1 else 2]), (273, 4, where), (277, 3, [channels]), (278, 4, [28]),
-               (279, 4, [len(strip) for strip in strips]), (284, 3, [2 if planes else 1]),
-               *([(338, 3, [2])] if channels == 4 else []), (339, 3, [kind] * channels)]
+    entries = [(256, 4, [28]), (257, 4, [28]), (258, 3, [8 * values.dtype.itemsize] * channels),
+               (259, 3, [8 if deflate else 1]), (262, 3, [1 if channels == 1 else 2]), (273, 4, where),
+               (277, 3, [channels]), (278, 4, [28]), (279, 4, [len(strip) for strip in strips]),
+               (284, 3, [2 if planes else 1]), *([(338, 3, [2])] if channels == 4 else []),
+               (339, 3, [kind] * channels)]
     head, after = b"", b""
     begin = 8 + sum(map(len, strips))
     for tag, form, numbers in entries:
@@ -259,8 +265,8 @@ def tiff(path, values, order="<", deflate=False, planes=False):
             after, raw = after + raw, struct.pack(order + "I", begin + 2 + 12 * len(entries) + 4 + len(after))
         head += struct.pack(order + "HHI", tag, form, len(numbers)) + raw.ljust(4, b"\0")
     mark = {"<": b"II*\0", ">": b"MM\0*"}[order]
-    path.write_bytes(mark + struct.pack(order + "I", begin) + b"".join(strips) + struct.pack(order + "H", len(entries)) + head
-                     + struct.pack(order + "I", 0) + after)
+    path.write_bytes(mark + struct.pack(order + "I", begin) + b"".join(strips)
+                     + struct.pack(order + "H", len(entries)) + head + struct.pack(order + "I", 0) + after)
 
 
 @pytest.mark.parametrize("deflate", [False, True])
@@ -342,10 +348,12 @@ def test_an_empty_fourth_byte_is_no_transparency_in_targa(tmp_path):
 
 # folders
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.jfif", "a.JPE", "a.gif", "a.tif", "a.TIFF", "a.bmp", "a.webp", "a.ppm",
-                                  "a.jp2", "a.tga", "a.pcx", "a.ico", "a.sgi", "photograph", "0001.data"])
+@pytest.mark.parametrize("name", [
+    "a.png", "a.jpg", "a.jfif", "a.JPE", "a.gif", "a.tif", "a.TIFF", "a.bmp", "a.webp", "a.ppm", "a.jp2",
+    "a.tga", "a.pcx", "a.ico", "a.sgi", "photograph", "0001.data"])
 def test_every_kind_of_image_is_read(tmp_path, name, capsys):
-    form = {"photograph": "PNG", "data": "JPEG", "jfif": "JPEG", "JPE": "JPEG", "TIFF": "TIFF"}.get(name.split(".")[-1])
+    form = {"photograph": "PNG", "data": "JPEG", "jfif": "JPEG", "JPE": "JPEG", "TIFF": "TIFF"}.get(
+        name.split(".")[-1])
     settings = {"sizes": [(28, 28)]} if name == "a.ico" else {}
     Image.new("RGB", (28, 28), (200, 200, 200)).save(tmp_path / name, form, **settings)
     images, names = read_images(tmp_path)
@@ -426,8 +434,10 @@ def test_pipes_sockets_and_dead_links_are_named_and_links_to_images_read(folder,
     os.mkfifo(folder / "pipe")
     os.mkfifo(folder / ".hidden.png")
     assert len(values(folder)) == 4
-    for make in (lambda path: os.mkfifo(path), lambda path: path.symlink_to("nowhere"), lambda path: path.symlink_to(path.name),
-                 lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)), lambda path: path.symlink_to("/dev/zero")):
+    for make in (lambda path: os.mkfifo(path), lambda path: path.symlink_to("nowhere"),
+                 lambda path: path.symlink_to(path.name),
+                 lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),
+                 lambda path: path.symlink_to("/dev/zero")):
         make(folder / "x.png")
         with pytest.raises(InputError, match=r"x\.png"):
             read_images(folder)
@@ -441,7 +451,8 @@ def test_names_in_any_bytes(folder):
     folder = folder.rename(folder.with_name(os.fsdecode(b"\xff folder")))
     for _ in range(2):  # decoded, and from the cache
         read = values(folder)
-        assert {os.fsencode(name) for name in read} >= set(odd) and {read[os.fsdecode(name)] for name in odd} == {50}
+        assert ({os.fsencode(name) for name in read} >= set(odd)
+                and {read[os.fsdecode(name)] for name in odd} == {50})
 
 
 # decoding on several cores
@@ -486,7 +497,8 @@ def test_main_process_decodes_what_helpers_cannot(folder, monkeypatch, two_cores
 def test_helpers_import_neither_this_project_nor_local_modules(folder, monkeypatch, two_cores, tmp_path):
     tree = ast.parse(Path(pictures.__file__).read_text())
     imported = {name.split(".")[0] for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
-                for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])}
+                for name in ([node.module] if isinstance(node, ast.ImportFrom)
+                             else [alias.name for alias in node.names])}
     assert imported == {"__future__", "os", "sys", "warnings", "typing", "PIL"}
     for name in ("os", "warnings", "PIL", "numpy"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
@@ -512,7 +524,8 @@ run_main(lambda: decode.decode(Path(sys.argv[2]), ["00001.png"] * 200_000, 28, w
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_helpers_end_with_the_program(folder, number):
-    program = subprocess.Popen([sys.executable, "-c", STOPPED, str(ROOT), str(folder)], stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen([sys.executable, "-c", STOPPED, str(ROOT), str(folder)],
+                               stdout=subprocess.PIPE, text=True)
     helpers = [int(program.stdout.readline()) for _ in range(2)]
     time.sleep(0.1)
     program.send_signal(number)
@@ -709,7 +722,8 @@ def test_attributes_in_all_formats(tmp_path):
 
 def test_only_the_columns_that_are_asked_for_are_looked_at(tmp_path):
     table = tmp_path / "train.csv"
-    table.write_text("image_name,Male,identity,Smiling,partition\na.png,1,someone,-1,2\nb.png,-1,someone,1,0\n")
+    table.write_text("image_name,Male,identity,Smiling,partition\n"
+                     "a.png,1,someone,-1,2\nb.png,-1,someone,1,0\n")
     attributes, columns = read_attributes(table, ["a.png", "b.png"], ["Smiling", "Male"])
     assert columns == ["Smiling", "Male"] and attributes.tolist() == [[0, 1], [1, 0]]
     with pytest.raises(InputError, match=r"train\.csv.*Hat"):
@@ -722,7 +736,8 @@ def test_only_the_columns_that_are_asked_for_are_looked_at(tmp_path):
 
 def test_a_row_that_does_not_fit_is_never_read_in_the_wrong_columns(tmp_path):
     table = tmp_path / "train.csv"
-    table.write_text("image_name,A,B,C\na.png,-1,,1,-1\nb.png,,1,,1,,1\n")  # CelebA's list with commas for spaces
+    # CelebA's list with commas for spaces
+    table.write_text("image_name,A,B,C\na.png,-1,,1,-1\nb.png,,1,,1,,1\n")
     assert read_attributes(table, ["a.png", "b.png"])[0].tolist() == [[0, 1, 0], [1, 1, 1]]
     for row in ("0,a.png,1,0,1", "a.png,1,0,1,1", "a.png,,1,0,1,1"):
         table.write_text(f"image_name,A,B,C\n{row}\n")
@@ -754,8 +769,10 @@ def test_bad_tables_are_named(tmp_path, text, match):
 
 def test_a_table_that_is_no_file_is_named(tmp_path):
     table = tmp_path / "train.csv"
-    for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.write_bytes(b"\xff\xfe\0"),
-                 lambda path: Image.new("RGB", (9, 9)).save(path, "PNG"), lambda path: path.symlink_to("nowhere")):
+    for make in (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero"),
+                 lambda path: path.write_bytes(b"\xff\xfe\0"),
+                 lambda path: Image.new("RGB", (9, 9)).save(path, "PNG"),
+                 lambda path: path.symlink_to("nowhere")):
         make(table)
         with pytest.raises(InputError, match=r"train\.csv"):
             read_labels(table, ["a.png"])
@@ -765,7 +782,8 @@ def test_a_table_that_is_no_file_is_named(tmp_path):
 def test_names_in_any_bytes_are_found_in_the_table(tmp_path):
     names = [b"\xff\xe9.png", b" space .png", b"a,b.png", b"line\r\nend.png", b'"q".png']
     cells = [b"\xff\xe9.png", b" space .png", b'"a,b.png"', b'"line\r\nend.png"', b'"""q"".png"']
-    (tmp_path / "t.csv").write_bytes(b"image_name,label\n" + b"".join(cell + b",%d\n" % i for i, cell in enumerate(cells)))
+    (tmp_path / "t.csv").write_bytes(
+        b"image_name,label\n" + b"".join(cell + b",%d\n" % i for i, cell in enumerate(cells)))
     assert read_labels(tmp_path / "t.csv", [os.fsdecode(name) for name in names]).tolist() == list(range(5))
 
 
@@ -791,7 +809,8 @@ def test_the_time_to_read_a_table_grows_with_its_length_only(tmp_path):
     (tmp_path / "t.csv").write_text("image_name,label\n" + rows)
     begin = time.process_time()
     assert read_labels(tmp_path / "t.csv", names).sum() == 180_000
-    assert time.process_time() - begin < 3  # building a set of 40,000 names 40,000 times would take half a minute
+    # building a set of 40,000 names 40,000 times would take half a minute
+    assert time.process_time() - begin < 3
 
 
 def test_rows_of_absent_images_are_passed_over_and_said(tmp_path, capsys):

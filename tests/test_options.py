@@ -1,4 +1,5 @@
-"""Command lines and options: one-line errors for bad input, ranges of numbers, and precedence over presets."""
+"""Command lines and options: one-line errors for bad input, ranges of numbers, and precedence over
+presets."""
 
 from __future__ import annotations
 
@@ -35,8 +36,10 @@ def raising(problem):
 def test_bad_input_gives_a_one_line_error_and_exit_code_2(capsys):
     code, printed = run(raising(InputError("a.csv is empty;\nfill it")), capsys)
     assert (code, printed.err, printed.out) == (2, "error: a.csv is empty; fill it\n", "")
-    for problem, word in ((MemoryError(), "memory"), (RuntimeError("DefaultCPUAllocator: can't allocate memory: …"), "memory"),
-                          (FileNotFoundError(2, "No such file", "x.csv"), "x.csv"), (BrokenPipeError(32, "Broken pipe"), "output")):
+    for problem, word in ((MemoryError(), "memory"),
+                          (RuntimeError("DefaultCPUAllocator: can't allocate memory: …"), "memory"),
+                          (FileNotFoundError(2, "No such file", "x.csv"), "x.csv"),
+                          (BrokenPipeError(32, "Broken pipe"), "output")):
         code, printed = run(raising(problem), capsys)
         assert code == 2 and printed.err.count("\n") == 1 and word in printed.err
     assert run(raising(KeyboardInterrupt()), capsys)[0] == 130
@@ -44,7 +47,8 @@ def test_bad_input_gives_a_one_line_error_and_exit_code_2(capsys):
         run_main(raising(RuntimeError("a bug")))
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "1e300", "99999999999999999999", "2.5", "", "many"])
+@pytest.mark.parametrize("text", [
+    "0", "-3", "nan", "inf", "1e300", "99999999999999999999", "2.5", "", "many"])
 def test_a_number_out_of_range_gives_a_one_line_error(text, capsys):
     parser = Parser(prog="x")
     parser.add_argument("--count", type=whole(1, 1000))
@@ -58,13 +62,14 @@ def test_range_bounds():
     assert Range(least=0, below=1).problem(0) is None and Range(least=0, below=1).problem(0.99) is None
     assert Range(least=0, below=1).problem(1.0) == "must be at least 0 and less than 1, not 1.0"
     assert Range(above=0, most=2).problem(0) and not Range(above=0, most=2).problem(2)
-    assert all(Range().problem(value) for value in (float("nan"), float("inf"))) and not Range().problem(1e300)
+    assert (all(Range().problem(value) for value in (float("nan"), float("inf")))
+            and not Range().problem(1e300))
 
 
 @pytest.mark.parametrize("package", PROGRAMS)
 def test_every_number_among_the_options_has_bounds_that_hold(package):
-    """Zero, negative, NaN, infinite, 1e300 and beyond 64 bits: invalid values are refused, and the error names the
-    option."""
+    """Zero, negative, NaN, infinite, 1e300 and beyond 64 bits: invalid values are refused, and the error
+    names the option."""
     options = importlib.import_module(f"{package}.options").Options
     command_line.check(options())
     for field in dataclasses.fields(options):
@@ -78,8 +83,9 @@ def test_every_number_among_the_options_has_bounds_that_hold(package):
 
 
 @pytest.mark.parametrize("package", PROGRAMS)
-@pytest.mark.parametrize("arguments", ["--lr nan", "--lr=-1", "--lr 1e300", "--seed 99999999999999999999", "--seed=-1", "--batch 1",
-                                       "--width 0", "--width 1000000000", "--ema 1", "--device meta", "--epochs=-2"])
+@pytest.mark.parametrize("arguments", [
+    "--lr nan", "--lr=-1", "--lr 1e300", "--seed 99999999999999999999", "--seed=-1", "--batch 1",
+    "--width 0", "--width 1000000000", "--ema 1", "--device meta", "--epochs=-2"])
 def test_a_trainings_numbers_are_checked_before_any_data_is_read(package, arguments):
     result = call(f"{package}.train", "--data", "nowhere", *arguments.split(), code=2)
     assert result.stderr.count("\n") == 1 and arguments.split("=")[0].split()[0] in result.stderr
@@ -91,17 +97,20 @@ def test_options_on_the_command_line_stand_over_the_preset():
     args = parser.parse_args(["--lr", "0.5", "--no-balanced", "--source-zoom", "1", "2"])
     options = command_line.options_from(args, Options(steps=7))
     assert (options.lr, options.balanced, options.source_zoom, options.steps) == (0.5, False, (1.0, 2.0), 7)
-    again = command_line.from_json(Options, json.loads(json.dumps({**vars(options), "unknown": 1})), Path("options.json"))
+    again = command_line.from_json(Options, json.loads(json.dumps({**vars(options), "unknown": 1})),
+                                   Path("options.json"))
     assert again == options
     command_line.show_defaults(parser, options)
     text = " ".join(parser.format_help().split())
-    assert "decay of the weight average that is released; 0 releases the last weights (default: 0.998)" in text
+    assert ("decay of the weight average that is released; 0 releases the last weights (default: 0.998)"
+            in text)
     assert "learning rate of Adam (default: 0.5)" in text and "(default: 1.0 2.0)" in text
 
 
-@pytest.mark.parametrize(("name", "value"), [("width", -1), ("width", 1.5), ("width", "64"), ("width", 10**30), ("width", None),
-                                             ("network", "magic"), ("network", 3), ("source_zoom", [1]), ("source_zoom", [2, 1]),
-                                             ("source_zoom", "ab"), ("conditional", 1), ("lr", True), ("lr", [])])
+@pytest.mark.parametrize(("name", "value"), [
+    ("width", -1), ("width", 1.5), ("width", "64"), ("width", 10**30), ("width", None),
+    ("network", "magic"), ("network", 3), ("source_zoom", [1]), ("source_zoom", [2, 1]),
+    ("source_zoom", "ab"), ("conditional", 1), ("lr", True), ("lr", [])])
 def test_options_of_a_file_are_checked_like_those_of_the_command_line(name, value):
     values = json.loads(json.dumps({**dataclasses.asdict(Options()), name: value}))
     with pytest.raises(InputError, match=rf"card\.json: {name} must"):
@@ -113,8 +122,8 @@ def test_options_of_a_file_are_checked_like_those_of_the_command_line(name, valu
 
 
 @pytest.mark.parametrize(("arguments", "value"), [
-    (("--source", "mnistm"), "0.0001"), (("--source", "svhn"), "0.0005"), (("--target", "mnistm", "--help"), "0.0005"),
-    (("--preset", "report"), "0.0002")])
+    (("--source", "mnistm"), "0.0001"), (("--source", "svhn"), "0.0005"),
+    (("--target", "mnistm", "--help"), "0.0005"), (("--preset", "report"), "0.0002")])
 def test_help_shows_the_defaults_that_hold(arguments, value):
     """Defaults are those of the direction and preset on the command line, including 0 and false."""
     said = " ".join(call("adda.train", *arguments, "--help").stdout.split())
@@ -136,4 +145,5 @@ def test_the_report_presets_of_the_gans_are_the_recipes_of_the_original():
         assert (found.network, found.loss, found.gamma, found.ema) == ("report", "bce", 0, 0)
         assert not found.flip
     # ACGAN: class loss on real and generated faces, whose classes are those of the real faces
-    assert found.class_on_fake and not found.balanced and not found.pair_weight and not found.keep and found.strength == 1
+    assert (found.class_on_fake and not found.balanced and not found.pair_weight and not found.keep
+            and found.strength == 1)

@@ -1,5 +1,5 @@
-"""The sweep of scripts/results.sh: if it is killed and continued, the cards are the same; runs with a card are not
-repeated; figures are created again if their weights, data or code have changed."""
+"""The sweep of scripts/results.sh: if it is killed and continued, the cards are the same; runs with a card
+are not repeated; figures are created again if their weights, data or code have changed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from conftest import call, records
 
 from common import training
 
-needs_snakemake = pytest.mark.skipif(find_spec("snakemake") is None, reason="requirements-sweep.txt is not installed")
+needs_snakemake = pytest.mark.skipif(find_spec("snakemake") is None,
+                                     reason="requirements-sweep.txt is not installed")
 ROOT = Path(__file__).parent.parent
 TINY = "--width 4 --batch 8 --held-out 10"
 DIGITS = "--source mnistm --target svhn"
 TABLE = {"one": ("dann/results/one.json", f"{DIGITS} {TINY} --steps 10"),
-         "two": ("adda/results/ablation/two.json", f"{DIGITS} {TINY} --method adda --source-steps 6 --adversarial-steps 4"),
+         "two": ("adda/results/ablation/two.json",
+                 f"{DIGITS} {TINY} --method adda --source-steps 6 --adversarial-steps 4"),
          "three": ("dann/weights/three.safetensors", f"{DIGITS} {TINY} --steps 40 --seed 1")}
 CARDS = ["dann/results/one.json", "adda/results/ablation/two.json", "dann/weights/three.json"]
 
@@ -37,7 +39,8 @@ def place(tmp_path):
     """A checkout without cards and weights, with the Python environment of the tests."""
     place = tmp_path / "a checkout"
     for name in ("common", "gan", "acgan", "dann", "adda", "scripts"):
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("weights", "results", "__pycache__"))
+        shutil.copytree(ROOT / name, place / name,
+                        ignore=shutil.ignore_patterns("weights", "results", "__pycache__"))
     for name in ("requirements.txt", "requirements-sweep.txt"):
         shutil.copy(ROOT / name, place)
     write_table(place, TABLE)
@@ -45,8 +48,8 @@ def place(tmp_path):
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    wanted = subprocess.run("cat requirements.txt requirements-sweep.txt | cksum", shell=True, cwd=place, capture_output=True,
-                            text=True, check=True).stdout
+    wanted = subprocess.run("cat requirements.txt requirements-sweep.txt | cksum", shell=True, cwd=place,
+                            capture_output=True, text=True, check=True).stdout
     (place / ".venv/requirements-sweep.txt.installed").write_text(wanted)
     return place
 
@@ -57,8 +60,9 @@ def write_table(place, table):
 
 
 def start(place, *arguments, **settings):
-    return subprocess.Popen(["sh", place / "scripts/results.sh", *map(str, arguments)], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=place, **settings)
+    return subprocess.Popen(["sh", place / "scripts/results.sh", *map(str, arguments)],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                            start_new_session=True, cwd=place, **settings)
 
 
 def sweep(place, *arguments, code=0):
@@ -78,7 +82,8 @@ def wait_for(condition, process):
         time.sleep(0.01)
 
 
-# replaces scripts/start.py: logs its arguments, and creates the output files; fails if a file `<run> fails` exists
+# replaces scripts/start.py: logs its arguments, and creates the output files; fails if a file `<run> fails`
+# exists
 NOTES = '''
 import json, os, sys, time
 from pathlib import Path
@@ -104,15 +109,16 @@ for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("made")
 with open("noted", "a") as notes:
-    notes.write(json.dumps([program, arguments, os.environ.get("CUDA_VISIBLE_DEVICES"), begin, time.time()]) + "\\n")
+    notes.write(json.dumps([program, arguments, os.environ.get("CUDA_VISIBLE_DEVICES"), begin, time.time()])\
+ + "\\n")
 sys.exit(status)
 '''
 
 
 @pytest.fixture
 def noted(place, tmp_path, monkeypatch):
-    """A function that returns the commands of the sweep since its last call, sorted. They are only logged, not
-    executed."""
+    """A function that returns the commands of the sweep since its last call, sorted. They are only logged,
+    not executed."""
     (place / "scripts/start.py").write_text(NOTES)
     (tmp_path / "data/digits").mkdir(parents=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -133,8 +139,8 @@ def by_hand(folder, root):
         package, card = name.split("/")[0], folder / Path(name).name
         folder.mkdir(exist_ok=True)
         call(f"{package}.train", "--data", root, "--run", folder / run, *options.split())
-        call(f"{package}.evaluate", *(["--adabn"] if package == "dann" else []), "--weights", folder / run / "weights.safetensors",
-             "--data", root, "--save", card)
+        call(f"{package}.evaluate", *(["--adabn"] if package == "dann" else []),
+             "--weights", folder / run / "weights.safetensors", "--data", root, "--save", card)
         cards[str(Path(name).with_suffix(".json"))] = without_seconds(card.with_suffix(".json"))
     return cards
 
@@ -164,7 +170,8 @@ def test_killed_and_continued_it_ends_with_the_same_cards(place, root, tmp_path,
         assert (runs / run / "log.txt").read_text().count(" steps, seed ") == 2
     for run in TABLE:
         assert records(runs / run) == records(tmp_path / "by hand" / run)
-    assert (place / "dann/weights/three.safetensors").exists() and not (place / "dann/results/one.safetensors").exists()
+    assert ((place / "dann/weights/three.safetensors").exists()
+            and not (place / "dann/results/one.safetensors").exists())
 
 
 @needs_snakemake
@@ -197,7 +204,8 @@ def test_a_figure_is_made_again_where_its_weights_data_or_code_changed(place, no
     for domain in ("mnistm", "svhn"):
         (data / f"digits/{domain}/test").mkdir(parents=True)
         (data / f"digits/{domain}/test.csv").touch()
-    table = {"dcgan": ("gan/weights/dcgan.safetensors", ""), "dann-svhn": ("dann/weights/dann-svhn-mnistm.safetensors", "")}
+    table = {"dcgan": ("gan/weights/dcgan.safetensors", ""),
+             "dann-svhn": ("dann/weights/dann-svhn-mnistm.safetensors", "")}
     write_table(place, table)
     for card, _ in table.values():
         (place / card).parent.mkdir()
@@ -210,7 +218,8 @@ def test_a_figure_is_made_again_where_its_weights_data_or_code_changed(place, no
     sweep(place, data)
     text = ["scripts.report --only text", "scripts.report --write"]
     faces, digits = ([f"scripts.report --data {data} --only {part}" for part in parts]
-                     for parts in (["faces-dcgan", "losses-dcgan"], ["digits-dann-svhn-mnistm", "tsne-dann-svhn-mnistm"]))
+                     for parts in (["faces-dcgan", "losses-dcgan"],
+                                   ["digits-dann-svhn-mnistm", "tsne-dann-svhn-mnistm"]))
     assert noted() == sorted(text + faces + digits)
     (place / "gan/weights/dcgan.safetensors").write_text("others")
     (place / "gan/weights/dcgan.json").write_text("others")
@@ -246,7 +255,8 @@ def test_a_second_sweep_waits_for_the_first(place, noted, tmp_path):
     try:
         process = start(place, tmp_path / "data", tmp_path / "runs", "cards")
         assert process.stdout.readline() == "waiting for another run\n" and noted() == []
-        listed = sweep(place, tmp_path / "data", tmp_path / "runs", "cards", "--dry-run")  # does not wait for the lock
+        # does not wait for the lock
+        listed = sweep(place, tmp_path / "data", tmp_path / "runs", "cards", "--dry-run")
         assert listed.count("rule train") == 3 and all(card in listed for card in CARDS) and noted() == []
     finally:
         os.close(folder)
@@ -256,7 +266,8 @@ def test_a_second_sweep_waits_for_the_first(place, noted, tmp_path):
 
 def test_the_cards_of_today_are_of_the_commands_in_the_list():
     """Each run in the list has valid options, and its card, if there is one, contains the same command."""
-    lines = [line.split(None, 2) for line in (ROOT / "scripts/runs.txt").read_text().splitlines() if line and line[0] != "#"]
+    lines = [line.split(None, 2) for line in (ROOT / "scripts/runs.txt").read_text().splitlines()
+             if line and line[0] != "#"]
     assert len({run for run, *_ in lines}) == len({card for _, card, *_ in lines}) == len(lines) > 50
     for _, card, *rest in lines:
         package, path = card.split("/")[0], (ROOT / card).with_suffix(".json")
@@ -264,8 +275,10 @@ def test_the_cards_of_today_are_of_the_commands_in_the_list():
         parser = training.arguments(f"{package}.train", "", recipe.Options, recipe.PRESETS)
         args = parser.parse_args(["--preset", "default", "--seed", "0", *shlex.split(" ".join(rest))])
         if path.exists():
-            assert json.loads(path.read_text())["command"] == recipe.command(args.preset, recipe.chosen(args)), card
+            assert (json.loads(path.read_text())["command"]
+                    == recipe.command(args.preset, recipe.chosen(args))), card
     listed = {str(Path(card).with_suffix(".json")) for _, card, *_ in lines}
-    cards = {str(path.relative_to(ROOT)) for package in ("gan", "acgan", "dann", "adda") for folder in ("weights", "results")
+    cards = {str(path.relative_to(ROOT))
+             for package in ("gan", "acgan", "dann", "adda") for folder in ("weights", "results")
              for path in (ROOT / package / folder).rglob("*.json")}
     assert cards <= listed
