@@ -1,8 +1,8 @@
 """Batched, label-preserving augmentation of small digits.
 
-Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], on any device. All random numbers come
-from the given CPU generator (see `common.streams`). `strong` is the pipeline that training uses. Images are never
-mirrored, since a mirrored 2 is not a digit.
+Every function takes and returns images as float tensors (N, 3, H, W) in [0, 1], on any device. All random
+numbers come from the given CPU generator (see `common.streams`). `strong` is the pipeline that training uses.
+Images are never mirrored, since a mirrored 2 is not a digit.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def share(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """(round(p·N),) indices of a random subset of the batch, for changes that are costly to apply to all images."""
+    """(round(p·N),) indices of a random subset of the batch, for changes that are costly to apply to all
+    images."""
     return permutation(images, generator)[:round(p * len(images))]
 
 
 def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Parts of other digits of the batch at the left and right edge, as in photographs of house numbers. (Without them,
-    a network could recognise the domain by neighbouring digits, which SVHN has and MNIST-M does not.)"""
+    """Parts of other digits of the batch at the left and right edge, as in photographs of house numbers.
+    (Without them, a network could recognise the domain by neighbouring digits, which SVHN has and MNIST-M
+    does not.)"""
     n, channels, height, width = images.shape
     columns = torch.arange(width, device=images.device).expand(n, -1)
     out = images
@@ -60,7 +62,8 @@ def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Grey-scale dilation or erosion with a 3x3 window on a fraction p of the images: thicker or thinner strokes."""
+    """Grey-scale dilation or erosion with a 3x3 window on a fraction p of the images: thicker or thinner
+    strokes."""
     index, out = share(images, p, generator), images.clone()
     half = len(index) // 2
     for extreme, part in ((torch.maximum, index[:half]), (torch.minimum, index[half:])):
@@ -72,12 +75,12 @@ def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def affine(
-    images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float, generator: torch.Generator,
-    stretch: tuple[float, float] = (-0.1, 0.1)
+    images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float,
+    generator: torch.Generator, stretch: tuple[float, float] = (-0.1, 0.1)
 ) -> Tensor:
-    """Random affine transformation: rotation by up to `degrees`, zoom in the given range (> 1 enlarges the digit),
-    horizontal shear of up to `shear`, and shift of up to `shift` pixels. The aspect ratio (width to height) is
-    multiplied by exp(2 U(*stretch)). Border pixels are replicated."""
+    """Random affine transformation: rotation by up to `degrees`, zoom in the given range (> 1 enlarges the
+    digit), horizontal shear of up to `shear`, and shift of up to `shift` pixels. The aspect ratio (width to
+    height) is multiplied by exp(2 U(*stretch)). Border pixels are replicated."""
     n, _, height, width = images.shape
     angle = uniform(n, -degrees, degrees, images, generator) * math.pi / 180
     log_zoom = uniform(n, math.log(zoom[0]), math.log(zoom[1]), images, generator)
@@ -87,19 +90,23 @@ def affine(
     skew = uniform(n, -shear, shear, images, generator)
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack([
-        torch.stack([cos * x_scale, (skew * cos - sin) * y_scale, uniform(n, -2, 2, images, generator) * shift / width], 1),
-        torch.stack([sin * x_scale, (skew * sin + cos) * y_scale, uniform(n, -2, 2, images, generator) * shift / width], 1),
+        torch.stack([cos * x_scale, (skew * cos - sin) * y_scale,
+                     uniform(n, -2, 2, images, generator) * shift / width], 1),
+        torch.stack([sin * x_scale, (skew * sin + cos) * y_scale,
+                     uniform(n, -2, 2, images, generator) * shift / width], 1),
     ], 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    # clamp to the centres of the outermost pixels, as padding_mode="border" does, which MPS lacks before torch 2.13
+    # clamp to the centres of the outermost pixels, as padding_mode="border" does, which MPS lacks before
+    # torch 2.13
     for axis, pixels in enumerate((width, height)):
         grid[..., axis].clamp_(1 / pixels - 1, 1 - 1 / pixels)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor:
-    """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and polarity do not
-    determine the digit, but account for most of the gap between these domains. Without `invert`, dark stays dark."""
+    """Random linear mixing of the channels, and inversion of all channels or of single ones. Colour and
+    polarity do not determine the digit, but account for most of the gap between these domains. Without
+    `invert`, dark stays dark."""
     n = len(images)
     change = normal(images, n, 3, 3, generator=generator) * chance(images, 0.5, generator).view(-1, 1, 1)
     mixing = torch.eye(3, device=images.device) + 0.4 * change
@@ -114,8 +121,9 @@ def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor
 
 
 def hard_contrast(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Contrast stretched to [0, 1] and then raised by a random factor, from slightly to almost binary: photographed
-    digits have soft edges, and MNIST-M's digits, which are cut out of a photograph, have hard ones."""
+    """Contrast stretched to [0, 1] and then raised by a random factor, from slightly to almost binary:
+    photographed digits have soft edges, and MNIST-M's digits, which are cut out of a photograph, have hard
+    ones."""
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     # the minimum keeps the noise of nearly flat images from being amplified
     stretched = (images - low) / (high - low).clamp(min=0.05)
@@ -124,8 +132,8 @@ def hard_contrast(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def texture(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """|image - texture| on a fraction p of the images, after `hard_contrast`: a background that is inverted under the
-    strokes. The texture is smooth coloured noise of random contrast in three octaves."""
+    """|image - texture| on a fraction p of the images, after `hard_contrast`: a background that is inverted
+    under the strokes. The texture is smooth coloured noise of random contrast in three octaves."""
     index, out = share(images, p, generator), images.clone()
     n, (height, width) = len(index), images.shape[2:]
     if n == 0:
@@ -149,15 +157,17 @@ def blur(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Gaussian noise. Its standard deviation is drawn per image from U(0, most), relative to the image's contrast:
-    photographs of house numbers often have so little contrast that a fixed level would hide the digit."""
-    level = uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1) * images.std((1, 2, 3), keepdim=True)
+    """Gaussian noise. Its standard deviation is drawn per image from U(0, most), relative to the image's
+    contrast: photographs of house numbers often have so little contrast that a fixed level would hide the
+    digit."""
+    level = (uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1)
+             * images.std((1, 2, 3), keepdim=True))
     return images + level * normal(images, *images.shape, generator=generator)
 
 
 def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> Tensor:
-    """Cutout (DeVries & Taylor 2017): a grey square of size x size pixels at a random position, on a fraction p of the
-    images."""
+    """Cutout (DeVries & Taylor 2017): a grey square of size x size pixels at a random position, on a fraction
+    p of the images."""
     n, _, height, width = images.shape
     top = uniform(n, 0, height - size + 1, images, generator).long().view(-1, 1, 1, 1)
     left = uniform(n, 0, width - size + 1, images, generator).long().view(-1, 1, 1, 1)
@@ -170,9 +180,9 @@ def cutout(images: Tensor, size: int, p: float, generator: torch.Generator) -> T
 def strong(images: Tensor, generator: torch.Generator, *, zoom: tuple[float, float], invert: bool,
            stretch: tuple[float, float] = (-0.1, 0.1), neighbour_share: float = 0, stroke_share: float = 0,
            texture_share: float = 0) -> Tensor:
-    """The whole pipeline. The arguments are what differs between the directions: the ranges of zoom and aspect ratio,
-    whether colours are inverted, and the fractions of images with neighbours, with a changed stroke width and with a
-    texture."""
+    """The whole pipeline. The arguments are what differs between the directions: the ranges of zoom and
+    aspect ratio, whether colours are inverted, and the fractions of images with neighbours, with a changed
+    stroke width and with a texture."""
     if neighbour_share:
         images = neighbours(images, neighbour_share, generator)
     if stroke_share:
@@ -190,8 +200,8 @@ def mild(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to `most` whole pixels along each axis, replicating the border: a weak augmentation, on
-    which the predictions of a teacher are reliable."""
+    """Shift each image by up to `most` whole pixels along each axis, replicating the border: a weak
+    augmentation, on which the predictions of a teacher are reliable."""
     n, (height, width) = len(images), images.shape[2:]
     moves = send(torch.randint(-most, most + 1, (2, n, 1), generator=generator), images.device)
     rows = (torch.arange(height, device=images.device) + moves[0]).clamp(0, height - 1)

@@ -23,7 +23,8 @@ class InputError(Exception):
 
 @dataclass(frozen=True)
 class Range:
-    """The valid range of a number. The bounds `least` and `most` are inclusive, `above` and `below` exclusive."""
+    """The valid range of a number. The bounds `least` and `most` are inclusive, `above` and `below`
+    exclusive."""
 
     least: float | None = None
     most: float | None = None
@@ -32,8 +33,10 @@ class Range:
 
     def problem(self, value: float) -> str | None:
         """A message, `must be …, not …`, if a number is out of range, else None."""
-        bounds = (("at least", self.least, lambda bound: value >= bound), ("greater than", self.above, lambda bound: value > bound),
-                  ("at most", self.most, lambda bound: value <= bound), ("less than", self.below, lambda bound: value < bound))
+        bounds = (("at least", self.least, lambda bound: value >= bound),
+                  ("greater than", self.above, lambda bound: value > bound),
+                  ("at most", self.most, lambda bound: value <= bound),
+                  ("less than", self.below, lambda bound: value < bound))
         known = [(f"{words} {bound}", holds(bound)) for words, bound, holds in bounds if bound is not None]
         try:
             finite = math.isfinite(value)
@@ -76,7 +79,8 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that shows defaults in --help, and reports a wrong argument in one line, without the usage."""
+    """An argparse parser that shows defaults in --help, and reports a wrong argument in one line, without the
+    usage."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
@@ -86,14 +90,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Run a program's main. InputError, lack of memory and an unwritable standard output end it with one line on stderr
-    and exit code 2. SIGINT, SIGTERM and SIGHUP end it with exit code 128 + the signal number, after all `finally`
-    clauses have run."""
+    """Run a program's main. InputError, lack of memory and an unwritable standard output end it with one line
+    on stderr and exit code 2. SIGINT, SIGTERM and SIGHUP end it with exit code 128 + the signal number, after
+    all `finally` clauses have run."""
     _catch_signals()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # for characters missing from the terminal's encoding
+            # for characters missing from the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             main()
@@ -120,8 +125,8 @@ def run_main(main: Callable[[], None]) -> None:
 
 
 def fail(sentence: str) -> NoReturn:
-    """Print `error: …` as one line on stderr and exit with code 2. Of several processes started by torchrun, only the
-    first to fail prints the error."""
+    """Print `error: …` as one line on stderr and exit with code 2. Of several processes started by torchrun,
+    only the first to fail prints the error."""
     with contextlib.suppress(OSError):
         if not _another_has_failed():
             print("error: " + " ".join(sentence.splitlines()), file=sys.stderr)
@@ -129,8 +134,8 @@ def fail(sentence: str) -> NoReturn:
 
 
 def _another_has_failed() -> bool:
-    """Whether another process of the same torchrun has failed before: only the first can create a certain folder next
-    to torchrun's error files."""
+    """Whether another process of the same torchrun has failed before: only the first can create a certain
+    folder next to torchrun's error files."""
     error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     try:
         if error_file:
@@ -144,8 +149,9 @@ def _another_has_failed() -> bool:
 
 def out_of_memory(problem: BaseException) -> bool:
     """Whether an exception of Python, of torch's CPU allocator or of a GPU means that memory is exhausted."""
-    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "invalid shape dimension",
-             "Storage size calculation overflowed", "numel: integer multiplication overflow")
+    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory",
+             "invalid shape dimension", "Storage size calculation overflowed",
+             "numel: integer multiplication overflow")
     return isinstance(problem, MemoryError) or any(word in str(problem) for word in words)
 
 
@@ -168,8 +174,8 @@ def _open_closed_streams() -> None:
 
 
 def _end_quietly() -> None:
-    """Prepare a silent shutdown of the interpreter: restore the default signal handlers, and redirect unwritable
-    outputs to /dev/null, since the interpreter flushes them once more."""
+    """Prepare a silent shutdown of the interpreter: restore the default signal handlers, and redirect
+    unwritable outputs to /dev/null, since the interpreter flushes them once more."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -181,8 +187,8 @@ def _end_quietly() -> None:
 
 
 def _catch_signals() -> None:
-    """Raise exceptions for signals, so that files are closed and temporary files removed. Ignored signals (nohup) stay
-    ignored."""
+    """Raise exceptions for signals, so that files are closed and temporary files removed. Ignored signals
+    (nohup) stay ignored."""
     def leave(number: int, frame: object) -> NoReturn:
         sys.exit(128 + number)
 

@@ -14,9 +14,10 @@ Network = TypeVar("Network", bound=nn.Module)
 class EMA(Generic[Network]):
     """Exponential moving average of the weights of a network, in `network`.
 
-    The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that the random initialisation is soon forgotten.
-    Only parameters are averaged. BatchNorm statistics of averaged weights are not averages of statistics, so they
-    are copied from the training network here and estimated again before evaluation (`estimate_statistics`).
+    The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that the random initialisation is soon
+    forgotten. Only parameters are averaged. BatchNorm statistics of averaged weights are not averages of
+    statistics, so they are copied from the training network here and estimated again before evaluation
+    (`estimate_statistics`).
     """
 
     def __init__(self, network: Network, decay: float) -> None:

@@ -1,5 +1,6 @@
-"""The options of a training: a frozen dataclass with the defaults of the released run, used for the command line,
-options.json and the cards of weights. Each field declares its valid values; `check` validates all of them."""
+"""The options of a training: a frozen dataclass with the defaults of the released run, used for the command
+line, options.json and the cards of weights. Each field declares its valid values; `check` validates all of
+them."""
 
 from __future__ import annotations
 
@@ -15,11 +16,13 @@ from common.cli import LARGEST, InputError, Range
 T = TypeVar("T")
 
 
-def option(default: Any, why: str, choices: tuple[str, ...] | tuple[int, ...] | None = None, **bounds: float) -> Any:
-    """A field of an options class, with its --help text `why` and its valid values: one of `choices`, or a number
-    within the `bounds` of a `Range`. For a pair of numbers, the bounds apply to both, and they must be in ascending
-    order."""
-    return dataclasses.field(default=default, metadata={"help": why, "choices": choices, "range": Range(**bounds)})
+def option(default: Any, why: str, choices: tuple[str, ...] | tuple[int, ...] | None = None,
+           **bounds: float) -> Any:
+    """A field of an options class, with its --help text `why` and its valid values: one of `choices`, or a
+    number within the `bounds` of a `Range`. For a pair of numbers, the bounds apply to both, and they must be
+    in ascending order."""
+    return dataclasses.field(
+        default=default, metadata={"help": why, "choices": choices, "range": Range(**bounds)})
 
 
 def seed_option() -> Any:
@@ -28,8 +31,8 @@ def seed_option() -> Any:
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
-    """Add one --flag per field (also --no-flag for booleans). The namespace contains only the options given, so that
-    the others can come from a preset; `show_defaults` adds its values to the help."""
+    """Add one --flag per field (also --no-flag for booleans). The namespace contains only the options given,
+    so that the others can come from a preset; `show_defaults` adds its values to the help."""
     group = parser.add_argument_group("options of the training")
     hints = get_type_hints(options)
     for field in dataclasses.fields(options):
@@ -56,8 +59,8 @@ def show_defaults(parser: argparse.ArgumentParser, options: Any) -> None:
 
 
 def check(options: Any, names: Mapping[str, str] | None = None) -> None:
-    """Raises InputError for the first option with a wrong type, a value not among its choices or a number out of range.
-    `names`: the names of options in the message, if not their --flags."""
+    """Raises InputError for the first option with a wrong type, a value not among its choices or a number out
+    of range. `names`: the names of options in the message, if not their --flags."""
     hints = get_type_hints(type(options))
     for field in dataclasses.fields(options):
         value, name = getattr(options, field.name), (names or {}).get(field.name, flag(field.name))
@@ -69,11 +72,14 @@ def _problem(value: Any, kind: Any, choices: tuple[Any, ...] | None, allowed: Ra
     if get_args(kind):
         if not (isinstance(value, tuple) and len(value) == len(get_args(kind))):
             return f"must be {len(get_args(kind))} numbers, not {value!r}"
-        if problems := [problem for part in value if (problem := _problem(part, get_args(kind)[0], None, allowed))]:
+        if problems := [problem for part in value
+                        if (problem := _problem(part, get_args(kind)[0], None, allowed))]:
             return problems[0]
-        return None if list(value) == sorted(value) else f"must be in ascending order, not {' '.join(map(str, value))}"
+        return (None if list(value) == sorted(value)
+                else f"must be in ascending order, not {' '.join(map(str, value))}")
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = number and (kind is float or isinstance(value, int)) if kind in (int, float) else isinstance(value, kind)
+    fits = (number and (kind is float or isinstance(value, int)) if kind in (int, float)
+            else isinstance(value, kind))
     if not fits:
         return f"must be {KINDS[kind]}, not {value!r}"
     if choices is not None and value not in choices:
@@ -85,9 +91,9 @@ KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true o
 
 
 def from_json(cls: type[T], values: Any, file: Path, needed: tuple[str, ...] | None = None) -> T:
-    """The options read from a file, validated. Unknown names are ignored. All options are required, or only those in
-    `needed`: the others, which a later version may have added, then have their defaults. Raises InputError with the
-    name of the file."""
+    """The options read from a file, validated. Unknown names are ignored. All options are required, or only
+    those in `needed`: the others, which a later version may have added, then have their defaults. Raises
+    InputError with the name of the file."""
     if not isinstance(values, dict):
         raise InputError(f"{file} is damaged: its options are not a JSON object")
     names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -109,7 +115,8 @@ def flag(name: str) -> str:
 
 
 def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
-    """The flags, ` --flag value …`, that turn the options `base` into `options`, without the fields in `leave`."""
+    """The flags, ` --flag value …`, that turn the options `base` into `options`, without the fields in
+    `leave`."""
     text = ""
     for name, value in dataclasses.asdict(options).items():
         if value == getattr(base, name) or name in leave:
@@ -117,13 +124,16 @@ def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
         if isinstance(value, bool):
             text += f" {flag(name)}" if value else f" --no-{flag(name)[2:]}"
         else:
-            text += f" {flag(name)} " + (" ".join(map(str, value)) if isinstance(value, tuple) else shlex.quote(str(value)))
+            text += f" {flag(name)} " + (" ".join(map(str, value)) if isinstance(value, tuple)
+                                         else shlex.quote(str(value)))
     return text
 
 
 def replace(options: T, values: Mapping[str, Any]) -> T:
-    """The options with the given values, which may come from JSON (lists become tuples). Unknown names are ignored."""
+    """The options with the given values, which may come from JSON (lists become tuples). Unknown names are
+    ignored."""
     names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
     given = {name: values[name] for name in names if name in values}
     return dataclasses.replace(  # type: ignore[type-var]
-        options, **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        options,
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

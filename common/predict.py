@@ -1,4 +1,5 @@
-"""Classify a folder of images: the implementation of `python -m dann.predict` and `python -m adda.predict`."""
+"""Classify a folder of images: the implementation of `python -m dann.predict` and
+`python -m adda.predict`."""
 
 from __future__ import annotations
 
@@ -23,19 +24,24 @@ from common.weights import classes_of
 Loader = Callable[[Path, torch.device], tuple[Any, dict[str, Any]]]
 
 
-def program(package: str, description: str | None, load_network: Loader, released: Callable[[str], Path]) -> None:
+def program(package: str, description: str | None, load_network: Loader,
+            released: Callable[[str], Path]) -> None:
     """Classify all images of a folder with the network released for a target domain, and write a CSV."""
     parser = Parser(prog=f"python -m {package}.predict", description=description)
-    parser.add_argument("image_dir", type=Path, metavar="IMAGE_DIR", help="folder of images, without sub-folders")
-    parser.add_argument("target", metavar="TARGET", help="domain of the images: mnistm, svhn, or with --weights any name")
-    parser.add_argument("out_csv", type=Path, metavar="OUT_CSV", help="CSV to write, with the columns image_name,label")
+    parser.add_argument("image_dir", type=Path, metavar="IMAGE_DIR",
+                        help="folder of images, without sub-folders")
+    parser.add_argument("target", metavar="TARGET",
+                        help="domain of the images: mnistm, svhn, or with --weights any name")
+    parser.add_argument("out_csv", type=Path, metavar="OUT_CSV",
+                        help="CSV to write, with the columns image_name,label")
     parser.add_argument("--weights", type=Path, help="weights to use instead of the released ones")
     parser.add_argument("--background", type=colour, default="white", metavar="COLOUR",
                         help="background of transparent images: the name of a colour, or #rrggbb")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     if args.target not in DOMAINS and not args.weights:
-        parser.error(f"TARGET is mnistm or svhn, not {args.target!r}; other domains need the --weights of a training")
+        parser.error(f"TARGET is mnistm or svhn, not {args.target!r}; other domains need the --weights of a "
+                     "training")
     weights = args.weights or released(args.target)
     check_writable(args.out_csv)
     check_is_no_input(args.out_csv, args.image_dir, weights)
@@ -44,7 +50,8 @@ def program(package: str, description: str | None, load_network: Loader, release
     network, card = load_network(weights, device)
     # no cache: the CSV should be the only file written
     images, names = read_images(args.image_dir, cache=False, background=args.background)
-    write_predictions(args.out_csv, names, predict_classes(network, images.to(device)), classes_of(card, weights))
+    write_predictions(args.out_csv, names, predict_classes(network, images.to(device)),
+                      classes_of(card, weights))
 
 
 def colour(text: str) -> tuple[int, int, int]:

@@ -1,4 +1,5 @@
-"""The content of the demo, independent of Gradio: faces, class probabilities, and the points of the report's t-SNE."""
+"""The content of the demo, independent of Gradio: faces, class probabilities, and the points of the report's
+t-SNE."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def weights_of(method: str, target: str) -> Path:
 
 
 def load_networks(device: torch.device) -> Networks:
-    """Load the networks. Raises InputError if weights are damaged or missing; those of source only are optional."""
+    """Load the networks. Raises InputError if weights are damaged or missing; those of source only are
+    optional."""
     digits: dict[tuple[str, str], nn.Module] = {}
     for target in DOMAINS:
         for method in METHODS:
@@ -88,8 +90,8 @@ def enlarged(image: Tensor, times: int, how: Image.Resampling) -> Image.Image:
 
 
 def read_digit(path: Path) -> Tensor:
-    """Read an image file of any size as (3, 28, 28) uint8, as the graders' scripts do. Raises InputError if it cannot
-    be read."""
+    """Read an image file of any size as (3, 28, 28) uint8, as the graders' scripts do. Raises InputError if
+    it cannot be read."""
     try:
         return torch.from_numpy(np.array(picture(str(path), 28))).permute(2, 0, 1)
     except Exception as problem:  # for damaged files, Pillow raises many types of exceptions
@@ -117,8 +119,9 @@ def probabilities(networks: Networks, image: Tensor, target: str) -> dict[str, d
 
 
 def points(method: str, target: str) -> tuple[dict[str, list[Any]], str]:
-    """The t-SNE of a method's test features, as written by scripts.report: the columns x, y, digit, predicted and
-    domain, and a caption. Without the file, there are no columns. Raises InputError if the file is damaged."""
+    """The t-SNE of a method's test features, as written by scripts.report: the columns x, y, digit, predicted
+    and domain, and a caption. Without the file, there are no columns. Raises InputError if the file is
+    damaged."""
     file = REPORT / f"tsne_{method}-{other(target)}-{target}.json"
     if not file.exists():
         return {}, f"{file.name} does not exist; create it with scripts.report."

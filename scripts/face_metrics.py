@@ -1,4 +1,5 @@
-"""Metrics for generated faces: distances between sets of features, face detection, pairs, and nearest neighbours."""
+"""Metrics for generated faces: distances between sets of features, face detection, pairs, and nearest
+neighbours."""
 
 from __future__ import annotations
 
@@ -33,8 +34,9 @@ FEWEST = 8  # minimum number of images for the distances; hundreds are better
 
 @dataclass(frozen=True)
 class Real:
-    """The real faces, uint8 (N, 3, 64, 64), as reference, with their hash and description `what`; the training faces
-    for the floor, if there are separate ones; and `classes` (N,), whether the reference faces have an attribute."""
+    """The real faces, uint8 (N, 3, 64, 64), as reference, with their hash and description `what`; the
+    training faces for the floor, if there are separate ones; and `classes` (N,), whether the reference faces
+    have an attribute."""
 
     images: Tensor
     hash: str
@@ -49,8 +51,8 @@ def has_test(data: Path) -> bool:
 
 
 def read_real(data: Path, attribute: str | None) -> Real:
-    """Test and training faces of the course's layout, or all images of any folder. Raises InputError if there are too
-    few."""
+    """Test and training faces of the course's layout, or all images of any folder. Raises InputError if there
+    are too few."""
     faces = read_faces(data, "test", [] if attribute is None else [attribute])
     enough(faces.images, data / "face/test" if has_test(data) else data)
     classes = faces.attributes[:, 0] if attribute is not None else None
@@ -80,8 +82,8 @@ def enough(images: Tensor, folder: Path, which: str = "") -> None:
 
 
 def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
-    """Fréchet distance (Heusel et al. 2017), kernel distance (Bińkowski et al. 2018; the squared MMD times 1,000),
-    precision and recall (Kynkäänniemi et al. 2019) of features (N, D) and (M, D)."""
+    """Fréchet distance (Heusel et al. 2017), kernel distance (Bińkowski et al. 2018; the squared MMD times
+    1,000), precision and recall (Kynkäänniemi et al. 2019) of features (N, D) and (M, D)."""
     statistics = [fid_features_to_statistics(features.double()) for features in (generated, real)]
     size = min(1000, len(generated), len(real))
     kernel = kid_features_to_metric(generated.double(), real.double(), kid_subset_size=size, verbose=False)
@@ -92,7 +94,8 @@ def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def inception(source: str, device: torch.device) -> Extractor:
-    """The Inception network of the FID. `source`: a file, or "download". Raises InputError if it cannot be loaded."""
+    """The Inception network of the FID. `source`: a file, or "download". Raises InputError if it cannot be
+    loaded."""
     from torch_fidelity.utils import create_feature_extractor
 
     state = downloaded() if source == "download" else tensors_of(Path(source))
@@ -117,15 +120,16 @@ def inception(source: str, device: torch.device) -> Extractor:
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The named tensors in a file written by torch.save, loaded without executing code. Raises InputError for other
-    content."""
+    """The named tensors in a file written by torch.save, loaded without executing code. Raises InputError for
+    other content."""
     content = read_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if not isinstance(state, dict) or not all(isinstance(name, str) and type(value) is Tensor and torch.isfinite(value).all()
-                                                  for name, value in state.items()):
+        if not isinstance(state, dict) or not all(
+                isinstance(name, str) and type(value) is Tensor and torch.isfinite(value).all()
+                for name, value in state.items()):
             raise ValueError
         return {name: value.clone() for name, value in state.items()}
     except Exception as problem:  # for other files, torch.load raises many types of exceptions
@@ -141,8 +145,8 @@ def downloaded() -> dict[str, Tensor]:
 
     try:
         with contextlib.redirect_stderr(sys.stdout):  # for the messages about the download
-            return torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, map_location="cpu", progress=False, check_hash=True,
-                                                      weights_only=True)
+            return torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, map_location="cpu", progress=False,
+                                                      check_hash=True, weights_only=True)
     except Exception as problem:  # no network, a full disk, or a damaged file in the cache
         reason = str(problem).split("\n")[0] or type(problem).__name__
         raise InputError(f"the Inception weights cannot be downloaded ({reason}); use --inception FILE with "
@@ -151,8 +155,8 @@ def downloaded() -> dict[str, Tensor]:
 
 
 def detected(images: Tensor) -> float | None:
-    """Percentage of images, uint8 (N, 3, 64, 64), in which dlib's frontal HOG detector finds a face after upsampling
-    once, as in the grading of later years of the course. None if dlib is not installed."""
+    """Percentage of images, uint8 (N, 3, 64, 64), in which dlib's frontal HOG detector finds a face after
+    upsampling once, as in the grading of later years of the course. None if dlib is not installed."""
     try:
         import dlib
     except ImportError:
@@ -163,12 +167,13 @@ def detected(images: Tensor) -> float | None:
 
 
 SAME_PERSON = 0.6  # maximum distance between descriptors of the same person, as recommended by dlib's author
-FACE_BOX = (12, 17, 55, 60)  # left, top, right, bottom: the median box that the detector finds in these aligned faces
+# left, top, right, bottom: the median box that the detector finds in these aligned faces
+FACE_BOX = (12, 17, 55, 60)
 
 
 def descriptors() -> Extractor:
-    """dlib's face descriptors: uint8 images (N, 3, 64, 64), aligned as the course's faces are → (N, 128). Raises
-    InputError if dlib is not installed."""
+    """dlib's face descriptors: uint8 images (N, 3, 64, 64), aligned as the course's faces are → (N, 128).
+    Raises InputError if dlib is not installed."""
     package = importlib.util.find_spec("face_recognition_models")  # importing it would require setuptools
     try:
         import dlib
@@ -183,13 +188,14 @@ def descriptors() -> Extractor:
 
     def features(images: Tensor) -> Tensor:
         faces = images.permute(0, 2, 3, 1).contiguous().numpy()
-        return torch.tensor([list(network.compute_face_descriptor(face, landmarks(face, box))) for face in faces])
+        return torch.tensor([list(network.compute_face_descriptor(face, landmarks(face, box)))
+                             for face in faces])
     return features
 
 
 def identity(sides: Tensor) -> dict[str, float]:
-    """Whether both faces of a pair show the same person, by their descriptors (2, N, 128): the percentage of pairs with
-    a distance below 0.6, and the median distance; and the same for faces of different pairs."""
+    """Whether both faces of a pair show the same person, by their descriptors (2, N, 128): the percentage of
+    pairs with a distance below 0.6, and the median distance; and the same for faces of different pairs."""
     within = (sides[0] - sides[1]).norm(dim=1)
     between = torch.cat([(side - side.roll(1, 0)).norm(dim=1) for side in sides])
     return {name + what: value for name, distance in (("", within), ("other pairs: ", between))
@@ -198,9 +204,9 @@ def identity(sides: Tensor) -> dict[str, float]:
 
 
 def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: str) -> dict[str, Any]:
-    """Metrics of pairs of faces from the same noise, uint8 (2, N, 3, 64, 64), with and without the attribute. `logits`
-    (2, N, A) are those of an independent judge. The edit ratio is the difference within pairs, relative to that between
-    different pairs with the same class; it is None if all faces are the same."""
+    """Metrics of pairs of faces from the same noise, uint8 (2, N, 3, 64, 64), with and without the attribute.
+    `logits` (2, N, A) are those of an independent judge. The edit ratio is the difference within pairs,
+    relative to that between different pairs with the same class; it is None if all faces are the same."""
     mine = columns.index(attribute)
     has, has_not = logits[0, :, mine] > 0, logits[1, :, mine] <= 0
     flips = int((has & has_not).sum())
@@ -209,17 +215,20 @@ def pair_figures(pairs: Tensor, logits: Tensor, columns: list[str], attribute: s
     within = mean_difference(pairs[0], pairs[1])
     # faces of neighbouring pairs, with the same class
     between = 0.5 * sum(mean_difference(side, side.roll(1, 0)) for side in pairs)
-    return {"pairs": len(has), "named with": 100 * has.float().mean().item(), "named without": 100 * has_not.float().mean().item(),
+    return {"pairs": len(has), "named with": 100 * has.float().mean().item(),
+            "named without": 100 * has_not.float().mean().item(),
             "flipped": 100 * flips / len(has), "flipped, 95 %": [100 * low, 100 * high],
-            "changed": {column: round(value, 2) for column, value in zip(columns, changed.tolist(), strict=True)},
+            "changed": {column: round(value, 2)
+                        for column, value in zip(columns, changed.tolist(), strict=True)},
             "edit ratio": within / between if between else None}
 
 
-def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_logits: Tensor, test_classes: Tensor
-                  ) -> dict[str, dict[str, float]]:
-    """Metrics per class: the distances between generated faces, features (2, N, D), with and without the attribute, and
-    test faces of the same class, features (M, D), classes (M,); and the percentages of generated and real faces about
-    which the judge, with logits (2, N) and (M,), is undecided (probability between 0.1 and 0.9)."""
+def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_logits: Tensor,
+                  test_classes: Tensor) -> dict[str, dict[str, float]]:
+    """Metrics per class: the distances between generated faces, features (2, N, D), with and without the
+    attribute, and test faces of the same class, features (M, D), classes (M,); and the percentages of
+    generated and real faces about which the judge, with logits (2, N) and (M,), is undecided (probability
+    between 0.1 and 0.9)."""
     def undecided(logits: Tensor) -> float:
         return 100 * (logits.abs() < math.log(9)).float().mean().item()
 
@@ -233,14 +242,15 @@ def class_figures(features: Tensor, logits: Tensor, test_features: Tensor, test_
 
 def mean_difference(a: Tensor, b: Tensor) -> float:
     """Mean absolute difference in grey levels."""
-    total = sum((x.float() - y.float()).abs().sum().item() for x, y in zip(a.split(500), b.split(500), strict=True))
+    total = sum((x.float() - y.float()).abs().sum().item()
+                for x, y in zip(a.split(500), b.split(500), strict=True))
     return total / a.numel()
 
 
 def nearest(images: Tensor, training: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest training face, original or mirrored, for each of the images, uint8 (N, 3, 64, 64), and its distance
-    (N,), the RMS difference in grey levels. Pixels are compared at half the resolution, to be less sensitive to small
-    shifts."""
+    """The nearest training face, original or mirrored, for each of the images, uint8 (N, 3, 64, 64), and its
+    distance (N,), the RMS difference in grey levels. Pixels are compared at half the resolution, to be less
+    sensitive to small shifts."""
     def small(part: Tensor) -> Tensor:
         return F.avg_pool2d(part.float(), 2).flatten(1)
 

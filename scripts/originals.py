@@ -1,7 +1,8 @@
 """Readers for the original files of SVHN (.mat), MNIST (IDX) and BSDS500.
 
-Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to do.
-`OFFICIAL` contains the sizes of the official releases; other data are accepted, and reported as not official.
+Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to
+do. `OFFICIAL` contains the sizes of the official releases; other data are accepted, and reported as not
+official.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def digits_checked(path: Path, labels: np.ndarray) -> np.ndarray:
 
 
 def read_svhn(root: Place, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, 32, 32, 3) uint8 and labels (N,), in the order of the file. Its label 10 is converted to 0."""
+    """Images (N, 32, 32, 3) uint8 and labels (N,), in the order of the file. Its label 10 is
+    converted to 0."""
     from scipy.io import loadmat
 
     found = find(root, "svhn|digits", f"{split}_32x32.mat")
@@ -51,12 +53,14 @@ def read_svhn(root: Place, split: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} is a MATLAB file of version 7.3; download SVHN's original, of an older "
                          "version") from None
     except Exception as problem:  # for damaged files, scipy raises many types of exceptions
-        raise InputError(f"{path} cannot be read as a MATLAB file ({type(problem).__name__}): {AGAIN}") from None
+        raise InputError(f"{path} cannot be read as a MATLAB file ({type(problem).__name__}): "
+                         f"{AGAIN}") from None
     images, labels = (np.asarray(content.get(name)) for name in "Xy")
-    if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3) or labels.dtype.kind not in "uif"
-            or labels.size != images.shape[3]):
-        raise InputError(f"{path} does not contain SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), but X: {images.shape} "
-                         f"{images.dtype}, y: {labels.shape} {labels.dtype}; download format 2 of SVHN")
+    if (images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3)
+            or labels.dtype.kind not in "uif" or labels.size != images.shape[3]):
+        raise InputError(f"{path} does not contain SVHN's cropped digits (X: 32x32x3xN bytes, y: N labels), "
+                         f"but X: {images.shape} {images.dtype}, y: {labels.shape} {labels.dtype}; download "
+                         "format 2 of SVHN")
     labels = labels.reshape(-1)
     return images.transpose(3, 0, 1, 2), digits_checked(path, np.where(labels == 10, 0, labels))
 
@@ -86,9 +90,12 @@ def read_photographs(root: Place, split: str) -> dict[str, np.ndarray]:
         folders = {str(PurePosixPath(name).parent) for name in place.images(f"images/{split}")}
         if folders:
             # other data sets contain folders of that name too
-            chosen = min(folders, key=lambda folder: (not re.search("bsds500|bsr", folder, re.IGNORECASE), folder))
-            found = [name for name in place.images(f"images/{split}") if str(PurePosixPath(name).parent) == chosen]
-            read = {PurePosixPath(name).name: _large_enough(place.path / name, decode(place, name)) for name in found}
+            chosen = min(folders,
+                         key=lambda folder: (not re.search("bsds500|bsr", folder, re.IGNORECASE), folder))
+            found = [name for name in place.images(f"images/{split}")
+                     if str(PurePosixPath(name).parent) == chosen]
+            read = {PurePosixPath(name).name: _large_enough(place.path / name, decode(place, name))
+                    for name in found}
             return dict(sorted(read.items()))
     raise Missing(f"BSDS500's images/{split}")
 
@@ -100,20 +107,23 @@ def _large_enough(path: Path, photograph: np.ndarray) -> np.ndarray:
 
 
 def _idx(root: Place, split: str, kind: str) -> tuple[Path, np.ndarray, bool]:
-    """Path and content of an IDX file, and whether it is exactly MNIST's. Of several files of that name (Fashion-MNIST
-    uses the same names), MNIST's is preferred, else the first is used."""
+    """Path and content of an IDX file, and whether it is exactly MNIST's. Of several files of that name
+    (Fashion-MNIST uses the same names), MNIST's is preferred, else the first is used."""
     what, axes = f"{'train' if split == 'train' else 't10k'}-{kind}", {"images": 3, "labels": 1}[kind]
     stem = f"{what}-idx{axes}-ubyte"
     for place in places(root, "mnist|" + what):
-        names = [n for end in (".gz", "") for one in (stem, stem.replace("-idx", ".idx")) for n in place.has(one + end)]
+        names = [n for end in (".gz", "") for one in (stem, stem.replace("-idx", ".idx"))
+                 for n in place.has(one + end)]
         read = [(place.path / name, unzipped(place.path / name, place.read(name))) for name in names]
-        for path, data in sorted(read, key=lambda pair: hashlib.sha256(pair[1]).hexdigest() != MNIST_CONTENT[what]):
+        for path, data in sorted(
+                read, key=lambda pair: hashlib.sha256(pair[1]).hexdigest() != MNIST_CONTENT[what]):
             return path, _array(path, data, axes), hashlib.sha256(data).hexdigest() == MNIST_CONTENT[what]
     raise Missing(f"{stem}.gz")
 
 
 def _array(path: Path, data: bytes, axes: int) -> np.ndarray:
-    """The uint8 array of an IDX file, which contains four bytes of magic number, the dimensions and the values."""
+    """The uint8 array of an IDX file, which contains four bytes of magic number, the dimensions and the
+    values."""
     begin = 4 + 4 * axes
     if data[:4] != bytes([0, 0, 8, axes]):
         raise InputError(f"{path} is not the IDX file that its name says; download MNIST's original")
@@ -121,5 +131,6 @@ def _array(path: Path, data: bytes, axes: int) -> np.ndarray:
     if (beyond := len(data) - begin - math.prod(sizes)) < 0:
         raise InputError(f"{path} cannot be read: {AGAIN}")
     if beyond:
-        raise InputError(f"{path} contains {beyond} bytes more than its header says; download MNIST's original")
+        raise InputError(f"{path} contains {beyond} bytes more than its header says; download MNIST's "
+                         "original")
     return np.frombuffer(data, np.uint8, offset=begin).reshape(sizes)

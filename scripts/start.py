@@ -1,9 +1,11 @@
-"""Start a program of this repository from any folder: `python3 -I -S scripts/start.py MODULE[,MODULE] ARGUMENTS`.
+"""Start a program of this repository from any folder:
+`python3 -I -S scripts/start.py MODULE[,MODULE] ARGUMENTS`.
 
-`python -m` searches the working directory first, which may contain a dann.py or a random.py. Here the search order is
-the repository, the standard library, installed packages, and the folders in PYTHONPATH; the working directory is not
-searched. -I keeps Python itself from searching it and from using environment variables. -S defers the search for
-packages to `set_path`, so that Ctrl-C ends the process without a traceback as early as possible.
+`python -m` searches the working directory first, which may contain a dann.py or a random.py. Here the search
+order is the repository, the standard library, installed packages, and the folders in PYTHONPATH; the working
+directory is not searched. -I keeps Python itself from searching it and from using environment variables. -S
+defers the search for packages to `set_path`, so that Ctrl-C ends the process without a traceback as early as
+possible.
 """
 
 import _signal  # type: ignore[import-not-found]  # the C part of the signal module, which is slower to import
@@ -23,7 +25,8 @@ def set_path() -> None:
     packages = [folder for folder in sys.path if folder not in standard]
     sys.path[:] = [os.path.dirname(os.path.dirname(os.path.realpath(__file__))), *standard]
     user = site.getusersitepackages()
-    # packages installed with `pip install --user`, which -I disables: before other packages, but not in a .venv
+    # packages installed with `pip install --user`, which -I disables: before other packages, but not in a
+    # .venv
     if sys.prefix == sys.base_prefix and not os.environ.get("PYTHONNOUSERSITE") and os.path.isdir(user):
         site.addsitedir(user)
     sys.path += packages
@@ -45,7 +48,8 @@ def is_callers(folder: str) -> bool:
 def main() -> None:
     """Run main() of the modules, one after the other, with the same arguments."""
     if sys.version_info < (3, 10):  # noqa: UP036
-        print(f"error: {sys.executable} is Python {sys.version.split()[0]}; this needs 3.10 or newer", file=sys.stderr)
+        print(f"error: {sys.executable} is Python {sys.version.split()[0]}; this needs 3.10 or newer",
+              file=sys.stderr)
         sys.exit(2)
     set_path()
     import os
@@ -63,7 +67,8 @@ def main() -> None:
     try:
         programs = [import_module(module).main for module in modules]
     except ModuleNotFoundError as problem:
-        fail(f"{problem} (in {sys.executable}); install requirements.txt, for example with bash scripts/quickstart.sh")
+        fail(f"{problem} (in {sys.executable}); install requirements.txt, for example with "
+             "bash scripts/quickstart.sh")
     except ImportError as problem:
         fail(f"{problem} (in {sys.executable})")
     for program in programs:

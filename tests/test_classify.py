@@ -17,7 +17,14 @@ import adda.models
 import adda.predict
 import dann.models
 from common import classify, predict, synthetic
-from common.classify import confusion_matrix, predict_classes, report, table, without_batch_norm, write_predictions
+from common.classify import (
+    confusion_matrix,
+    predict_classes,
+    report,
+    table,
+    without_batch_norm,
+    write_predictions,
+)
 from common.cli import InputError
 from scripts import score
 
@@ -56,10 +63,12 @@ def test_prediction_refuses_training_mode_and_keeps_statistics():
 
 @pytest.mark.parametrize("released", [True, False])
 def test_bfloat16_gives_the_classes_of_float32(released, monkeypatch):
-    """Images for which the rounding could decide are predicted in float32. For a released network, these are few."""
+    """Images for which the rounding could decide are predicted in float32. For a released network, these are
+    few."""
     images = torch.from_numpy(synthetic.digits(400, 0, "svhn")[0]).permute(0, 3, 1, 2).contiguous()
     torch.manual_seed(0)
-    network = adda.predict.load_network(adda.predict.released("svhn"), CPU)[0] if released else dann.models.build("default").eval()
+    network = (adda.predict.load_network(adda.predict.released("svhn"), CPU)[0] if released
+               else dann.models.build("default").eval())
     monkeypatch.setattr(classify, "has_bf16", lambda device: False)
     expected, counts, logits_of = predict_classes(network, images), {}, classify.logits_of
 
@@ -113,8 +122,8 @@ def test_prediction_file_is_sorted_integers_with_unix_lines(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv"]
 
 
-ODD = [b"a,b.png", b"line\nend.png", b"return\r.png", b"both\r\n.png", b'q"uote.png', b'"quoted".png', b"=1+1.png",
-       b" space .png", b"'.png", b"\xff\xe9.png", "数字.png".encode(),
+ODD = [b"a,b.png", b"line\nend.png", b"return\r.png", b"both\r\n.png", b'q"uote.png', b'"quoted".png',
+       b"=1+1.png", b" space .png", b"'.png", b"\xff\xe9.png", "数字.png".encode(),
        b"a;b\tc.png", b"n" * 251 + b".png", b"\xef\xbb\xbfmark.png", b"image_name"]
 
 
@@ -130,7 +139,8 @@ def test_names_in_any_bytes_come_back_from_the_prediction_file(tmp_path):
 
 @pytest.fixture
 def predicted(tmp_path, monkeypatch):
-    """Run the program on tmp_path/images with a network that predicts the first pixel. Returns the rows of the CSV."""
+    """Run the program on tmp_path/images with a network that predicts the first pixel. Returns the rows of
+    the CSV."""
     images, out, weights = tmp_path / "images", tmp_path / "out.csv", tmp_path / "w.safetensors"
     images.mkdir()
     weights.write_bytes(b"weights")
@@ -173,8 +183,8 @@ def test_an_input_is_never_overwritten(predicted, tmp_path, monkeypatch):
     os.link(image, tmp_path / "hard")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     monkeypatch.chdir(tmp_path / "images")
-    for to in (image, Path("a.png"), Path("../images/link.png"), tmp_path / "elsewhere.png", tmp_path / "out_link",
-               tmp_path / "hard", tmp_path / "w.safetensors", tmp_path / "w.json"):
+    for to in (image, Path("a.png"), Path("../images/link.png"), tmp_path / "elsewhere.png",
+               tmp_path / "out_link", tmp_path / "hard", tmp_path / "w.safetensors", tmp_path / "w.json"):
         with pytest.raises(InputError, match=to.name):
             predicted(to=to)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -211,8 +221,10 @@ def scored(tmp_path, monkeypatch, capsys):
 
 def test_score_is_independent_of_the_order(scored):
     assert scored("image_name,label\r\nc.png,3.0\r\na.png, 1\r\nb.png,9\r\n") == "Accuracy: 2/3 (66.67%)\n"
-    assert scored("\ufeffimage_name,label,\n\nc.png,3,\na.png,1,\nb.png,9,\n,,\n") == "Accuracy: 2/3 (66.67%)\n"
-    assert scored('image_name,label\n"a,b.png",4\n', 'image_name,label\n"a,b.png",4\n') == "Accuracy: 1/1 (100.00%)\n"
+    assert (scored("\ufeffimage_name,label,\n\nc.png,3,\na.png,1,\nb.png,9,\n,,\n")
+            == "Accuracy: 2/3 (66.67%)\n")
+    assert (scored('image_name,label\n"a,b.png",4\n', 'image_name,label\n"a,b.png",4\n')
+            == "Accuracy: 1/1 (100.00%)\n")
 
 
 @pytest.mark.parametrize(("text", "names"), [
@@ -244,7 +256,8 @@ def test_score_is_a_program(tmp_path):
     (tmp_path / "truth.csv").write_text(TRUTH)
     os.mkfifo(tmp_path / "pipe.csv")
     for name, code in (("truth.csv", 0), ("pipe.csv", 2), ("nowhere.csv", 2)):
-        result = subprocess.run([sys.executable, "-m", "scripts.score", tmp_path / name, tmp_path / "truth.csv"],
-                                capture_output=True, text=True, check=False, timeout=30)
+        result = subprocess.run(
+            [sys.executable, "-m", "scripts.score", tmp_path / name, tmp_path / "truth.csv"],
+            capture_output=True, text=True, check=False, timeout=30)
         assert result.returncode == code and (result.stdout == "Accuracy: 3/3 (100.00%)\n") == (code == 0)
         assert result.stderr.count("\n") == (code > 0) and "Traceback" not in result.stderr

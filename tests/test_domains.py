@@ -43,8 +43,8 @@ def own(root, tmp_path_factory):
     ("adda", "adda", ["--preset", "report", "--source-steps", "3", "--adversarial-steps", "2"])])
 def test_a_network_is_trained_measured_and_used_between_own_folders(package, method, length, own, tmp_path):
     run = tmp_path / "run"
-    call(f"{package}.train", "--method", method, "--source", own / "drawn", "--target", own / "photographs", "--run", run,
-         *length, *TINY)
+    call(f"{package}.train", "--method", method, "--source", own / "drawn", "--target", own / "photographs",
+         "--run", run, *length, *TINY)
     card = json.loads((run / "weights.json").read_text())
     assert card["classes"] == [*WORDS] and f"--source '{own}/drawn'" in card["command"]
     weights = ["--weights", run / "weights.safetensors"]
@@ -60,9 +60,11 @@ def test_a_network_is_trained_measured_and_used_between_own_folders(package, met
 
 def test_own_folders_can_be_drawn_and_resumed(own, tmp_path):
     run = tmp_path / "run"
-    call("dann.train", "--source", own / "drawn", "--target", own / "photographs", "--run", run, "--steps", "3", *TINY)
+    call("dann.train", "--source", own / "drawn", "--target", own / "photographs", "--run", run,
+         "--steps", "3", *TINY)
     call("dann.train", "--resume", run)
-    call("dann.visualize", "--weights", run / "weights.safetensors", "--output", tmp_path / "tsne.png", "--count", "12")
+    call("dann.visualize", "--weights", run / "weights.safetensors", "--output", tmp_path / "tsne.png",
+         "--count", "12")
     points = json.loads((tmp_path / "tsne.json").read_text())
     assert {*points["digit"]} == {0, 1, 2} and (tmp_path / "tsne_domain.png").exists()
 
@@ -72,7 +74,8 @@ def test_the_two_known_domains_go_with_own_folders(root, own, tmp_path):
     target = tmp_path / "mine"
     shutil.copytree(root / "digits/svhn", target)
     (target / "train.csv").write_text("no table at all")
-    call("dann.train", "--data", root, "--source", "mnistm", "--target", target, "--run", tmp_path / "run", "--steps", "2", *TINY)
+    call("dann.train", "--data", root, "--source", "mnistm", "--target", target, "--run", tmp_path / "run",
+         "--steps", "2", *TINY)
     assert json.loads((tmp_path / "run/weights.json").read_text())["classes"] == [*DIGITS]
     call("dann.evaluate", "--weights", tmp_path / "run/weights.safetensors", "--data", root)
     rewrite(target / "test.csv")
@@ -109,7 +112,8 @@ def test_folders_are_kept_as_absolute_paths(own, tmp_path, monkeypatch):
     monkeypatch.chdir(own)
     length = ["--steps", "2", *TINY]
     call("dann.train", "--source", "drawn", "--target", "photographs/", "--run", tmp_path / "run", *length)
-    assert "name two domains" in call("dann.train", "--source", "drawn", "--target", "drawn/", *length, code=2).stderr
+    assert "name two domains" in call("dann.train", "--source", "drawn", "--target", "drawn/", *length,
+                                      code=2).stderr
     call("dann.train", "--source", "drawn", "--resume", tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     call("dann.train", "--resume", tmp_path / "run")
@@ -117,7 +121,8 @@ def test_folders_are_kept_as_absolute_paths(own, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("labels", "says"), [
-    ("a a a", "all images have the label 'a'"), ("a b ", "2.png has no label"), ("1.0 nan 2.0", "1.png has no label")])
+    ("a a a", "all images have the label 'a'"), ("a b ", "2.png has no label"),
+    ("1.0 nan 2.0", "1.png has no label")])
 def test_labels_from_which_nothing_can_be_learned(labels, says, tmp_path):
     rows = [f"{n}.png,{label}" for n, label in enumerate(labels.split(" "))]
     (tmp_path / "t.csv").write_text("\n".join(["image_name,label", *rows]))
@@ -145,11 +150,13 @@ def test_a_split_that_is_missing_is_named(own, tmp_path):
 
 def test_a_target_outside_the_two_domains_needs_weights(own, tmp_path):
     answer = call("dann.predict", own / "photographs/test", "photographs", tmp_path / "out.csv", code=2)
-    assert "'photographs'" in answer.stderr and "--weights" in answer.stderr and not (tmp_path / "out.csv").exists()
+    assert ("'photographs'" in answer.stderr and "--weights" in answer.stderr
+            and not (tmp_path / "out.csv").exists())
 
 
 def test_one_of_the_two_domains_is_enough_to_know_the_other():
-    assert pair(None, None) == ("mnistm", "svhn") and pair("svhn", None) == pair(None, "mnistm") == ("svhn", "mnistm")
+    assert (pair(None, None) == ("mnistm", "svhn")
+            and pair("svhn", None) == pair(None, "mnistm") == ("svhn", "mnistm"))
     assert pair(None, "mine") == ("mnistm", "mine")
     assert towards("mnistm", "svhn") == {} and towards("mnistm", "mine")["neighbours"] == 0
     assert {*towards("svhn", "mnistm"), *towards("a", "b")} <= {*Augmentation.__dataclass_fields__}

@@ -1,5 +1,5 @@
-"""DCGAN and ACGAN on synthetic faces: comparison with manual implementations of the papers, resuming, pairs, and the
-programs."""
+"""DCGAN and ACGAN on synthetic faces: comparison with manual implementations of the papers, resuming, pairs,
+and the programs."""
 
 import contextlib
 import copy
@@ -39,7 +39,8 @@ PACKAGES = [gan, acgan]
 def small(package, preset="default", **other):
     """A preset with small networks and batches."""
     options = package.options.preset(preset)
-    return dataclasses.replace(options, **{"width": 4, "d_width": 4 if options.d_width else 0, "batch": 8, **other})
+    return dataclasses.replace(
+        options, **{"width": 4, "d_width": 4 if options.d_width else 0, "batch": 8, **other})
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ def few(monkeypatch):
     """Estimate BatchNorm statistics on a tenth of the usual number of noise vectors: 200 at the end."""
     for package in PACKAGES:
         whole = package.train.final_network
-        monkeypatch.setattr(package.train, "final_network", lambda averaged, count, whole=whole: whole(averaged, count // 10))
+        monkeypatch.setattr(package.train, "final_network",
+                            lambda averaged, count, whole=whole: whole(averaged, count // 10))
 
 
 @pytest.fixture
@@ -73,16 +75,19 @@ def fit(package, options, root, run, precision="fp32"):
 
 def shapes(network):
     """Class and size of every layer with weights, and every activation."""
-    return [(type(layer).__name__, *(tuple(layer.weight.shape) if hasattr(layer, "weight") else ())) for layer in network]
+    return [(type(layer).__name__, *(tuple(layer.weight.shape) if hasattr(layer, "weight") else ()))
+            for layer in network]
 
 
 @pytest.mark.parametrize("models", [gan.models, acgan.models])
 def test_networks_are_the_reports_tables(models):
     g, d = models.Generator().layers, models.Discriminator()
-    assert [x[0] for x in shapes(g)] == ["ConvTranspose2d", *["BatchNorm2d", "ReLU", "ConvTranspose2d"] * 4, "Tanh"]
+    assert [x[0] for x in shapes(g)] == [
+        "ConvTranspose2d", *["BatchNorm2d", "ReLU", "ConvTranspose2d"] * 4, "Tanh"]
     assert [x[1:] for x in shapes(g) if x[0] == "ConvTranspose2d"] == [
         (101, 512, 4, 4), (512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
-    assert [x[0] for x in shapes(d.trunk)] == ["Conv2d", "LeakyReLU", *["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3]
+    assert [x[0] for x in shapes(d.trunk)] == [
+        "Conv2d", "LeakyReLU", *["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3]
     assert [x[1:] for x in shapes(d.trunk) if x[0] == "Conv2d"] == [
         (64, 3, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (512, 256, 4, 4)]
     heads = [d.output] if models is gan.models else [d.output, d.classifier]
@@ -101,11 +106,13 @@ def test_losses_of_the_game():
     assert torch.isclose(adversary.discriminator_loss(real, fake),
                          -(real.sigmoid().log().mean() + (1 - fake.sigmoid()).log().mean()))
     assert torch.isclose(adversary.generator_loss(fake), -fake.sigmoid().log().mean())
-    assert adversary.discriminator_loss(torch.full((4,), 30.0), torch.full((4,), -30.0)) < 1e-3  # no double sigmoid
+    # no double sigmoid
+    assert adversary.discriminator_loss(torch.full((4,), 30.0), torch.full((4,), -30.0)) < 1e-3
     assert adversary.collapse_warning(0.96, 0.02) and adversary.collapse_warning(0.7, 0.3) is None
 
 
-# Manual implementations of the steps, from the equations of the papers, in PyTorch's default layout and precision.
+# Manual implementations of the steps, from the equations of the papers, in PyTorch's default layout and
+# precision.
 
 def log_sigma(x):
     return torch.sigmoid(x).log()
@@ -117,12 +124,14 @@ def adversary_by_hand(real, fake):
 
 
 def penalty_by_hand(options, d, progress, real):
-    """γ/2 R1 of Mescheder et al. 2018, equation 9, one face at a time, multiplied by 8, since it is applied every 8 steps."""
+    """γ/2 R1 of Mescheder et al. 2018, equation 9, one face at a time, multiplied by 8, since it is applied
+    every 8 steps."""
     total = 0
     for face in real:
         face = face[None].clone().requires_grad_(True)
         logits = d(face)
-        (slope,) = torch.autograd.grad(logits if isinstance(logits, torch.Tensor) else logits[0], face, create_graph=True)
+        (slope,) = torch.autograd.grad(logits if isinstance(logits, torch.Tensor) else logits[0], face,
+                                       create_graph=True)
         total = total + (slope ** 2).sum() / len(real)
     fallen = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)) if options.anneal else 1
     return 8 * options.gamma * fallen / 2 * total
@@ -142,8 +151,8 @@ def first_networks(models, options, *attributes):
     torch.manual_seed(key(options.seed, "first weights"))
     late = {} if models is gan.models else {"late": options.network == "default"}
     return (models.Generator(options.width, options.deviation, options.size, **late),
-            models.Discriminator(options.d_width or options.width, *attributes, options.deviation, options.size,
-                                 options.network == "report"))
+            models.Discriminator(options.d_width or options.width, *attributes, options.deviation,
+                                 options.size, options.network == "report"))
 
 
 class Hand:
@@ -151,9 +160,11 @@ class Hand:
 
     def __init__(self, options, g, d, images):
         self.options, self.g, self.d, self.images, self.records = options, g, d, images, []
-        self.first = {"generator": copy.deepcopy(g.state_dict()), "discriminator": copy.deepcopy(d.state_dict())}
+        self.first = {"generator": copy.deepcopy(g.state_dict()),
+                      "discriminator": copy.deepcopy(d.state_dict())}
         self.averaged = copy.deepcopy(g)
-        self.g_adam, self.d_adam = (torch.optim.Adam(x.parameters(), options.lr, options.betas) for x in (g, d))
+        self.g_adam, self.d_adam = (torch.optim.Adam(x.parameters(), options.lr, options.betas)
+                                    for x in (g, d))
 
     def batch(self, index, step):
         draws = stream(self.options.seed, "noise and views", step)
@@ -201,7 +212,8 @@ def gan_by_hand(options, faces, steps):
         g_loss = -log_sigma(d_fake).mean()
         hand.learn(g_loss, hand.g, hand.g_adam)
         hand.average(step)
-        hand.records.append({"D loss": d_loss.item(), "G loss": g_loss.item(), **probabilities_by_hand(d_real, d_fake)})
+        hand.records.append({"D loss": d_loss.item(), "G loss": g_loss.item(),
+                             **probabilities_by_hand(d_real, d_fake)})
     return hand
 
 
@@ -224,7 +236,8 @@ def acgan_by_hand(options, faces, steps):
         d_real, named_real = hand.d(real)
         d_fake, named_fake = hand.d(fake.detach())
         d_loss = adversary_by_hand(d_real, d_fake)
-        total = d_loss + sum(class_by_hand(named_real[:, k], attributes[index, k]) for k in range(attributes.shape[1]))
+        total = d_loss + sum(class_by_hand(named_real[:, k], attributes[index, k])
+                             for k in range(attributes.shape[1]))
         if options.class_on_fake:
             total = total + class_by_hand(named_fake[:, 0], c)
         if options.gamma and step % 8 == 0:
@@ -237,7 +250,8 @@ def acgan_by_hand(options, faces, steps):
         if options.pair_weight:
             total = total + options.pair_weight * (fake[:half] - fake[half:]).abs().mean()
             if attributes.shape[1] > 1:
-                total = total + options.keep_weight * (named_fake[:half, 1:] - named_fake[half:, 1:]).abs().mean()
+                total = (total
+                         + options.keep_weight * (named_fake[:half, 1:] - named_fake[half:, 1:]).abs().mean())
         hand.learn(total, hand.g, hand.g_adam)
         hand.average(step)
 
@@ -245,14 +259,17 @@ def acgan_by_hand(options, faces, steps):
             return 100 * ((logits > 0) == (c == 1)).float().mean().item()
 
         hand.records.append({
-            "D loss": d_loss.item(), "G loss": g_loss.item(), **probabilities_by_hand(d_real, d_fake), "class": g_class.item(),
-            "named real": share(named_real[:, 0], attributes[index, 0]), "named fake": share(named_fake[:, 0], c)})
+            "D loss": d_loss.item(), "G loss": g_loss.item(), **probabilities_by_hand(d_real, d_fake),
+            "class": g_class.item(), "named real": share(named_real[:, 0], attributes[index, 0]),
+            "named fake": share(named_fake[:, 0], c)})
     return hand
 
 
 def apart(ours, hand, first=None):
-    """The relative distance between two lists of tensors: relative to their norm, or to the distance from `first`."""
-    ours, hand = (torch.cat([tensor.detach().flatten().double() for tensor in tensors]) for tensors in (ours, hand))
+    """The relative distance between two lists of tensors: relative to their norm, or to the distance from
+    `first`."""
+    ours, hand = (torch.cat([tensor.detach().flatten().double() for tensor in tensors])
+                  for tensors in (ours, hand))
     way = hand if first is None else hand - torch.cat([tensor.flatten().double() for tensor in first])
     return ((ours - hand).norm() / way.norm()).item()
 
@@ -264,13 +281,16 @@ RECIPES = [
     (acgan, "default", {"d_width": 2, "keep": ""}),
     (acgan, "report", {"balanced": True, "keep": "Male"}),
     (gan, "default", PENALISED), (gan, "default", {**PENALISED, "size": 32}),
-    (acgan, "default", {**PENALISED, "keep": "Male,Blond_Hair"}), (acgan, "default", {**PENALISED, "pair_weight": 0, "size": 128})]
+    (acgan, "default", {**PENALISED, "keep": "Male,Blond_Hair"}),
+    (acgan, "default", {**PENALISED, "pair_weight": 0, "size": 128})]
 
 
 @pytest.mark.parametrize(("package", "preset", "other"), RECIPES)
 def test_two_steps_are_the_papers(package, preset, other, root, tmp_path, quick):
     options = small(package, preset, deviation=0.1, **other)
-    faces = read_faces(root, "train", ["Smiling", "Male"] if package is gan else acgan.options.columns(options), options.size)
+    faces = read_faces(root, "train",
+                       ["Smiling", "Male"] if package is gan else acgan.options.columns(options),
+                       options.size)
     hand = gan_by_hand(options, faces, 2) if package is gan else acgan_by_hand(options, faces, 2)
     run = open_run(tmp_path / "run", 2)
     run.log_every = 1
@@ -282,21 +302,24 @@ def test_two_steps_are_the_papers(package, preset, other, root, tmp_path, quick)
     for name, network in (("generator", hand.g), ("discriminator", hand.d)):
         first, known = hand.first[name], network.state_dict()
         weights = [key for key, _ in network.named_parameters()]
-        assert apart([state[name][k] for k in weights], [known[k] for k in weights], [first[k] for k in weights]) < 0.005
+        assert apart([state[name][k] for k in weights], [known[k] for k in weights],
+                     [first[k] for k in weights]) < 0.005
         for k in known.keys() - set(weights):  # BatchNorm: depends on the batches that D and G have seen
             torch.testing.assert_close(state[name][k], known[k], rtol=1e-2, atol=1e-3)
     for name, optimiser in (("g_optimiser", hand.g_adam), ("d_optimiser", hand.d_adam)):
         ours, known = state[name]["state"], optimiser.state_dict()["state"]
-        for moment in ("exp_avg", "exp_avg_sq"):  # compare gradients: Adam's steps are invariant to their scale
+        # compare gradients: Adam's steps are invariant to their scale
+        for moment in ("exp_avg", "exp_avg_sq"):
             assert apart([s[moment] for s in ours.values()], [s[moment] for s in known.values()]) < 0.002
     known = dict(hand.averaged.named_parameters())
-    assert apart([state["averaged"][k] for k in known], known.values(), [hand.first["generator"][k] for k in known]) < 0.005
+    assert apart([state["averaged"][k] for k in known], known.values(),
+                 [hand.first["generator"][k] for k in known]) < 0.005
     check_statistics(released, state["averaged"], package)
 
 
 def check_statistics(released, averaged, package):
-    """The released network has the averaged weights, and BatchNorm statistics of its own generated faces: the mean over
-    batches of 100 noise vectors, half of each class (`few`)."""
+    """The released network has the averaged weights, and BatchNorm statistics of its own generated faces: the
+    mean over batches of 100 noise vectors, half of each class (`few`)."""
     assert not released.training and not any(p.requires_grad for p in released.parameters())
     assert all(torch.equal(averaged[name], p) for name, p in released.named_parameters())
     sums = {}
@@ -371,8 +394,8 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(package, root, tmp_pat
 
 def trained(package, root, run, *more):
     """The command line of a small training, with 2 steps per epoch."""
-    return (f"{package.__name__}.train", "--data", root, "--run", run, "--width", 4, "--batch", 20, "--device", "cpu",
-            "--precision", "fp32", *more)
+    return (f"{package.__name__}.train", "--data", root, "--run", run, "--width", 4, "--batch", 20,
+            "--device", "cpu", "--precision", "fp32", *more)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -413,9 +436,11 @@ def test_a_finished_run_goes_on_for_more_epochs(package, root, tmp_path, quick):
     assert (part / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     card = json.loads((part / "weights.json").read_text())
     assert card["options"]["epochs"] == 2 and card["steps"] == 4 and "--epochs 2" in card["command"]
-    call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")  # --epochs is stored
+    # --epochs is stored
+    call(f"{package.__name__}.train", "--data", root, "--resume", part, "--device", "cpu")
     call(*trained(package, root, falls, "--epochs", 1, "--anneal"))
-    assert "cannot go on" in call(f"{package.__name__}.train", "--data", root, "--resume", falls, *more, code=2).stderr
+    assert "cannot go on" in call(f"{package.__name__}.train", "--data", root, "--resume", falls, *more,
+                                  code=2).stderr
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -423,35 +448,43 @@ def test_training_begins_with_given_weights(package, root, tmp_path, quick):
     module = package.models
     torch.manual_seed(1)
     began = module.Generator(4).half()
-    save_weights(tmp_path / "began.safetensors", began, {"program": f"{package.__name__}.train", "options": {}})
-    call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--from", tmp_path / "began.safetensors", "--lr", "1e-9"))
+    save_weights(tmp_path / "began.safetensors", began,
+                 {"program": f"{package.__name__}.train", "options": {}})
+    call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--from", tmp_path / "began.safetensors",
+                  "--lr", "1e-9"))
     state = load_tensors(tmp_path / "run/weights.safetensors")
     for name, weight in began.named_parameters():
         torch.testing.assert_close(state[name], weight.float(), rtol=0, atol=1e-6)
     (tmp_path / "began.safetensors").unlink()  # not needed once the run has started
     call(f"{package.__name__}.train", "--data", root, "--resume", tmp_path / "run", "--device", "cpu")
-    said = call(*trained(package, root, tmp_path / "other", "--from", tmp_path / "nothing.safetensors"), code=2).stderr
+    said = call(*trained(package, root, tmp_path / "other", "--from", tmp_path / "nothing.safetensors"),
+                code=2).stderr
     assert "nothing.safetensors does not exist" in said and not (tmp_path / "other").exists()
 
 
 def test_the_class_enters_late():
-    """The outputs of the first two stages are the same for both classes; the third stage depends on the class."""
+    """The outputs of the first two stages are the same for both classes; the third stage depends on the
+    class."""
     torch.manual_seed(0)
     generator = acgan.models.Generator(4, late=True)
     norms = [layer for layer in generator.layers if isinstance(layer, acgan.models.ClassNorm)]
     assert [layer.norm.num_features for layer in norms] == [8, 4]
     with torch.no_grad():
         for layer in norms:
-            layer.weight.copy_(torch.stack([torch.full_like(layer.weight[0], 2.0), torch.full_like(layer.weight[0], 3.0)]))
-            layer.bias.copy_(torch.stack([torch.full_like(layer.bias[0], -1.0), torch.full_like(layer.bias[0], 1.0)]))
+            layer.weight.copy_(torch.stack([torch.full_like(layer.weight[0], 2.0),
+                                            torch.full_like(layer.weight[0], 3.0)]))
+            layer.bias.copy_(torch.stack([torch.full_like(layer.bias[0], -1.0),
+                                          torch.full_like(layer.bias[0], 1.0)]))
         maps, c = torch.randn(2, 8, 16, 16), torch.tensor([0, 1])
         plain = norms[0].norm(maps)
         torch.testing.assert_close(norms[0](maps, c), torch.stack([plain[0] * 2 - 1, plain[1] * 3 + 1]))
         torch.testing.assert_close(norms[0](maps, torch.tensor([0.5, 0.5])), norms[0].norm(maps) * 2.5)
     seen = []
-    with watching(lambda layer, given, made: seen.append(made) if isinstance(layer, nn.ConvTranspose2d) else None):
+    with watching(
+            lambda layer, given, made: seen.append(made) if isinstance(layer, nn.ConvTranspose2d) else None):
         generator.eval()(torch.randn(1, 100).repeat(2, 1), c)
-    assert [tuple(made.shape[1:]) for made in seen] == [(32, 4, 4), (16, 8, 8), (8, 16, 16), (4, 32, 32), (3, 64, 64)]
+    assert [tuple(made.shape[1:]) for made in seen] == [
+        (32, 4, 4), (16, 8, 8), (8, 16, 16), (4, 32, 32), (3, 64, 64)]
     assert [torch.equal(made[0], made[1]) for made in seen] == [True, True, True, False, False]
 
 
@@ -459,7 +492,8 @@ def test_the_class_enters_late():
 @pytest.mark.parametrize("size", [32, 128])
 def test_faces_of_other_sizes(package, size, root, tmp_path, quick):
     """Training and figure."""
-    call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--size", size, "--network", "default", "--gamma", 1))
+    call(*trained(package, root, tmp_path / "run", "--epochs", 1, "--size", size, "--network", "default",
+                  "--gamma", 1))
     weights = tmp_path / "run/weights.safetensors"
     call(f"{package.__name__}.generate", "--weights", weights, "--figure", tmp_path, "--device", "cpu")
     width = Image.open(next(tmp_path.glob("fig*.jpg"))).size[0]
@@ -467,7 +501,8 @@ def test_faces_of_other_sizes(package, size, root, tmp_path, quick):
 
 
 def test_a_penalty_needs_a_discriminator_without_batchnorm(root, tmp_path):
-    assert "--gamma needs --network default" in call(*trained(gan, root, tmp_path / "run", "--gamma", 1), code=2).stderr
+    assert "--gamma needs --network default" in call(
+        *trained(gan, root, tmp_path / "run", "--gamma", 1), code=2).stderr
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -477,7 +512,8 @@ def test_a_figure_that_cannot_be_drawn_ends_no_training(package, root, tmp_path,
 
     monkeypatch.setattr(package.train, "draw_losses", fail)
     said = call(*trained(package, root, tmp_path / "run", "--epochs", 2)).stdout
-    assert said.count("RuntimeError while drawing (no font here)") == 2 and (tmp_path / "run/weights.safetensors").exists()
+    assert (said.count("RuntimeError while drawing (no font here)") == 2
+            and (tmp_path / "run/weights.safetensors").exists())
 
 
 class Blocks(nn.Module):
@@ -503,8 +539,8 @@ class Average(nn.Module):
 
 
 def test_records_and_checkpoints_survive_a_crash(root, tmp_path, monkeypatch):
-    """520 steps of tiny networks, logged every 200 steps and saved after steps 1, 500 and 520; logging step 520
-    fails."""
+    """520 steps of tiny networks, logged every 200 steps and saved after steps 1, 500 and 520; logging step
+    520 fails."""
     for name, build in (("Generator", Blocks), ("Discriminator", Average)):
         monkeypatch.setattr(gan.train, name, build)
     drawn = []
@@ -534,8 +570,10 @@ def test_pairs_differ_only_by_the_class():
     z = acgan.models.noise(5, 1)
     both = acgan.train.pairs(generator, z, 1)
     with torch.no_grad():
-        without = to_images(nn.Sequential(*generator.layers)(torch.cat([z, torch.zeros(5, 1)], 1)[:, :, None, None]))
-    assert both.shape == (2, 5, 3, 64, 64) and torch.equal(both[1], without) and not torch.equal(both[0], both[1])
+        without = to_images(
+            nn.Sequential(*generator.layers)(torch.cat([z, torch.zeros(5, 1)], 1)[:, :, None, None]))
+    assert (both.shape == (2, 5, 3, 64, 64) and torch.equal(both[1], without)
+            and not torch.equal(both[0], both[1]))
     stronger = acgan.train.pairs(generator, z, 3).float()
     assert (stronger[0] - stronger[1]).abs().mean() > 2 * (both[0].float() - both[1]).abs().mean()
 
@@ -547,7 +585,8 @@ def test_pairs_need_both_classes_equally_often():
     assert acgan.options.chosen(SimpleNamespace(preset="report", batch=7)).batch == 7
 
 
-@pytest.mark.parametrize(("name", "problem"), [("attribute", "Beard"), ("folder", "nowhere"), ("batch", "--batch")])
+@pytest.mark.parametrize(("name", "problem"), [
+    ("attribute", "Beard"), ("folder", "nowhere"), ("batch", "--batch")])
 def test_bad_faces_give_one_line_errors(name, problem, root, tmp_path):
     arguments = {"attribute": ["--data", root, "--attribute", problem], "folder": ["--data", root / problem],
                  "batch": ["--data", root, "--batch", 42]}[name]

@@ -21,7 +21,8 @@ def build(monkeypatch, *arguments):
 
 
 def content(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_all_sets_are_there_and_the_same_again(tmp_path, monkeypatch, capsys):
@@ -78,12 +79,14 @@ def test_two_at_once_and_places_that_cannot_be_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("option", "value"), [
-    *(("--count", value) for value in ("0", "-3", "nan", "1e300", "100001")), ("--seed", "-1"), ("--seed", "9" * 20)])
+    *(("--count", value) for value in ("0", "-3", "nan", "1e300", "100001")),
+    ("--seed", "-1"), ("--seed", "9" * 20)])
 def test_numbers_out_of_range_give_one_line_errors(tmp_path, monkeypatch, capsys, option, value):
     with pytest.raises(SystemExit) as end:
         build(monkeypatch, "--to", tmp_path / "data", option, value)
     said = capsys.readouterr().err
-    assert end.value.code == 2 and said.count("\n") == 1 and option in said and not (tmp_path / "data").exists()
+    assert (end.value.code == 2 and said.count("\n") == 1 and option in said
+            and not (tmp_path / "data").exists())
 
 
 def test_a_folder_that_is_a_link_is_followed(tmp_path):
@@ -96,7 +99,8 @@ def test_a_folder_that_is_a_link_is_followed(tmp_path):
 
 
 def test_mnistm_digits_are_the_clutter_inverted(tmp_path, monkeypatch):
-    """As in the published set, all pixels of the stroke, even faint ones, are fully inverted, and no others."""
+    """As in the published set, all pixels of the stroke, even faint ones, are fully inverted, and no
+    others."""
     strokes, walls = [], []
     stroke, texture = synthetic.stroke, synthetic.texture
     monkeypatch.setattr(synthetic, "stroke", lambda *rest: strokes.append(stroke(*rest)) or strokes[-1])
