@@ -1,9 +1,10 @@
-"""Generate pairs of faces with a trained ACGAN: `python -m acgan.generate --figure OUT_DIR` writes fig2_2.jpg.
+"""Generate pairs of faces with a trained ACGAN:
+`python -m acgan.generate --figure OUT_DIR` writes fig2_2.jpg.
 
-The figure shows the first 10 pairs of one seed, without selection: the first row with the attribute, the second row the
-same noise without it. `--strip FILE` interpolates between the two in five steps. `--pairs DIR --count 1000` writes one
-PNG per face, DIR/with/00000.png and DIR/without/00000.png, and overwrites faces of the same names; folders that contain
-other images are refused.
+The figure shows the first 10 pairs of one seed, without selection: the first row with the attribute, the
+second row the same noise without it. `--strip FILE` interpolates between the two in five steps.
+`--pairs DIR --count 1000` writes one PNG per face, DIR/with/00000.png and DIR/without/00000.png, and
+overwrites faces of the same names; folders that contain other images are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ from acgan.options import Options
 from acgan.train import pairs, with_class
 from common.cli import InputError, Parser, real, run_main, whole
 from common.device import choose_device
-from common.figures import MOST, PART, add_arguments, check_faces, check_picture, figure_path, grid, save_faces, save_picture
+from common.figures import (
+    MOST,
+    PART,
+    add_arguments,
+    check_faces,
+    check_picture,
+    figure_path,
+    grid,
+    save_faces,
+    save_picture,
+)
 from common.weights import load_into, load_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "acgan-smiling.safetensors"
@@ -26,7 +37,8 @@ SIDES = ("with", "without")
 
 
 def load_generator(weights: Path, device: torch.device) -> tuple[Generator, float]:
-    """Load the generator of a weights file, in evaluation mode, and the strength at which its pairs are shown."""
+    """Load the generator of a weights file, in evaluation mode, and the strength at which its pairs are
+    shown."""
     state, options, _ = load_weights(weights, "acgan.train", Options, "width", "strength")
     generator = Generator(options.width, size=options.size, late=options.network == "default")
     load_into(generator, state, weights)
@@ -34,7 +46,8 @@ def load_generator(weights: Path, device: torch.device) -> tuple[Generator, floa
 
 
 def strip(generator: Generator, z: Tensor, strength: float, steps: int = 5) -> Tensor:
-    """z (N, 100) → uint8 (steps·N, 3, H, W): the N faces without the attribute, then with increasing amounts of it."""
+    """z (N, 100) → uint8 (steps·N, 3, H, W): the N faces without the attribute, then with increasing amounts
+    of it."""
     values = torch.linspace(0.5 - strength / 2, 0.5 + strength / 2, steps).tolist()
     return torch.cat([with_class(generator, z, value) for value in values])
 
@@ -43,11 +56,14 @@ def main() -> None:
     parser = Parser(prog="python -m acgan.generate", description=__doc__)
     outputs = add_arguments(parser, "fig2_2.jpg", WEIGHTS)
     outputs.add_argument("--strip", type=Path, metavar="FILE",
-                         help="write faces of 10 noise vectors, from without to with the attribute, in five rows")
-    outputs.add_argument("--pairs", type=Path, metavar="DIR", help="write --count pairs to this folder as PNG")
+                         help="write faces of 10 noise vectors, from without to with the attribute, "
+                              "in five rows")
+    outputs.add_argument("--pairs", type=Path, metavar="DIR",
+                         help="write --count pairs to this folder as PNG")
     parser.add_argument("--count", type=whole(1, MOST), help="number of pairs for --pairs (default: 1000)")
     parser.add_argument("--strength", type=real(least=-100, most=100),
-                        help="difference between the class values of a pair (default: that of the released run)")
+                        help="difference between the class values of a pair (default: "
+                             "that of the released run)")
     args = parser.parse_args()
     count = args.count or 1000
     if args.figure:

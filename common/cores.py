@@ -10,8 +10,8 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """OMP_NUM_THREADS if it is set, else the number of cores in the affinity mask of the process, limited by the CPU
-    quota of its container (rounded up)."""
+    """OMP_NUM_THREADS if it is set, else the number of cores in the affinity mask of the process, limited by
+    the CPU quota of its container (rounded up)."""
     setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if setting.isascii() and setting.isdigit() and int(setting[:9]) > 0:
         return int(setting[:9])
@@ -30,7 +30,8 @@ def _quota() -> float:
         if controllers and "cpu" not in controllers.split(","):
             continue
         base = GROUPS / "cpu" if controllers else GROUPS
-        # in a container, the group may be mounted as the root but have its outside name, so check the root too
+        # in a container, the group may be mounted as the root but have its outside name,
+        # so check the root too
         inside = base / place.lstrip("/")
         grants += [_granted(folder) for folder in (inside, *inside.parents) if folder.is_relative_to(base)]
     return min(grants)

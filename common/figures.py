@@ -1,5 +1,5 @@
-"""Pictures of faces: grids (JPEG or PNG), folders of single faces and interpolations; and loss curves. Only the curves
-need matplotlib."""
+"""Pictures of faces: grids (JPEG or PNG), folders of single faces and interpolations; and loss curves. Only
+the curves need matplotlib."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ PART = 500  # number of faces generated and written at a time
 LONGEST = 65_500  # maximum height and width of a JPEG in pixels
 
 
-def add_arguments(parser: argparse.ArgumentParser, name: str, weights: Path) -> argparse._MutuallyExclusiveGroup:
-    """Add the arguments common to programs that sample from a generator. Returns the group of the outputs, one of which
-    is required."""
+def add_arguments(parser: argparse.ArgumentParser, name: str,
+                  weights: Path) -> argparse._MutuallyExclusiveGroup:
+    """Add the arguments common to programs that sample from a generator. Returns the group of the outputs,
+    one of which is required."""
     outputs = parser.add_mutually_exclusive_group(required=True)
     outputs.add_argument("--figure", type=Path, metavar="OUT_DIR",
                          help=f"folder to which {name} is written (or the name of the file, .jpg or .png)")
@@ -40,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser, name: str, weights: Path) -> 
 
 
 def grid(images: Tensor, per_row: int) -> Image.Image:
-    """(N, 3, H, W) uint8 → one picture, `per_row` images per row, with a black border of 2 pixels around each image."""
+    """(N, 3, H, W) uint8 → one picture, `per_row` images per row, with a black border of 2 pixels around each
+    image."""
     count, _, height, width = images.shape
     rows = -(-count // per_row)
-    canvas = np.zeros((rows * (height + PADDING) + PADDING, per_row * (width + PADDING) + PADDING, 3), np.uint8)
+    canvas = np.zeros((rows * (height + PADDING) + PADDING, per_row * (width + PADDING) + PADDING, 3),
+                      np.uint8)
     for index, image in enumerate(images.permute(0, 2, 3, 1).cpu().numpy()):
         row, column = divmod(index, per_row)
         top, left = PADDING + row * (height + PADDING), PADDING + column * (width + PADDING)
@@ -52,8 +55,8 @@ def grid(images: Tensor, per_row: int) -> Image.Image:
 
 
 def save_picture(path: Path, picture: Image.Image, tidy: bool = True) -> None:
-    """Write a PNG or a JPEG, by the suffix; JPEG at quality 95 without chroma subsampling. The file is written
-    atomically; `tidy` as in `common.files.write`."""
+    """Write a PNG or a JPEG, by the suffix; JPEG at quality 95 without chroma subsampling. The file is
+    written atomically; `tidy` as in `common.files.write`."""
     check_picture(path)
     buffer = io.BytesIO()
     if path.suffix.lower() == ".png":
@@ -64,8 +67,8 @@ def save_picture(path: Path, picture: Image.Image, tidy: bool = True) -> None:
 
 
 def check_picture(path: Path, *others: str) -> None:
-    """Raises InputError, before any work, if a picture cannot be written to `path`. `others`: further suffixes to
-    allow."""
+    """Raises InputError, before any work, if a picture cannot be written to `path`. `others`: further
+    suffixes to allow."""
     *endings, last = (*PICTURES, *others)
     if path.suffix.lower() not in (*endings, last):
         raise InputError(f"{path} does not end in {', '.join(endings)} or {last}")
@@ -73,8 +76,8 @@ def check_picture(path: Path, *others: str) -> None:
 
 
 def figure_path(argument: Path, name: str) -> Path:
-    """The path of a figure, given its folder or (as in other years of the course) the file itself. Raises InputError,
-    before any work, if it cannot be written."""
+    """The path of a figure, given its folder or (as in other years of the course) the file itself. Raises
+    InputError, before any work, if it cannot be written."""
     is_file = argument.exists() or argument.suffix.lower() in PICTURES
     path = argument if is_file and not argument.is_dir() else argument / name
     check_picture(path)
@@ -82,22 +85,24 @@ def figure_path(argument: Path, name: str) -> Path:
 
 
 def check_faces(folder: Path, count: int) -> None:
-    """Raises InputError, before any work, if `count` faces cannot be written to a folder, or if it contains other
-    images, which would be mistaken for part of the set. Faces of the same names are overwritten."""
+    """Raises InputError, before any work, if `count` faces cannot be written to a folder, or if it contains
+    other images, which would be mistaken for part of the set. Faces of the same names are overwritten."""
     above = next(place for place in (folder, *folder.parents) if place.exists())
     if not above.is_dir():
         raise InputError(f"{above} is a file; choose another folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise InputError(f"the folder {above} cannot be written to; choose a writable one")
     names = {face_name(index) for index in range(count)}
-    others = [path.name for path in sorted(folder.glob("[!.]*")) if path.suffix.lower() in SUFFIXES and path.name not in names]
+    others = [path.name for path in sorted(folder.glob("[!.]*"))
+              if path.suffix.lower() in SUFFIXES and path.name not in names]
     if others:
         raise InputError(f"{folder} contains other images ({len(others)}, {others[0]} first); empty it or "
                          "choose another")
 
 
 def save_faces(folder: Path, images: Tensor, first: int = 0) -> None:
-    """Write images, uint8 (N, 3, H, W) on the CPU, to folder/00000.png …, counting from `first`. Creates the folder."""
+    """Write images, uint8 (N, 3, H, W) on the CPU, to folder/00000.png …, counting from `first`. Creates the
+    folder."""
     make_folder(folder)
     tidy_folder(folder)
     for index, image in enumerate(images.permute(0, 2, 3, 1).numpy(), first):
@@ -109,8 +114,8 @@ def face_name(index: int) -> str:
 
 
 def walk(z: Tensor, steps: int) -> Tensor:
-    """(K, D) noise vectors → (steps, D), spherical linear interpolation (slerp) from each vector to the next. On a
-    straight line, the vectors in the middle would be much shorter than noise is."""
+    """(K, D) noise vectors → (steps, D), spherical linear interpolation (slerp) from each vector to the next.
+    On a straight line, the vectors in the middle would be much shorter than noise is."""
     place = torch.linspace(0, len(z) - 1, steps)
     begin = place.long().clamp(max=len(z) - 2)
     a, b, t = z[begin], z[begin + 1], (place - begin)[:, None]
@@ -119,10 +124,12 @@ def walk(z: Tensor, steps: int) -> Tensor:
 
 
 def check_height(path: Path, count: int, columns: int, size: int) -> None:
-    """Raises InputError, before any work, if a JPEG cannot be high enough for `count` images of that size in a grid."""
+    """Raises InputError, before any work, if a JPEG cannot be high enough for `count` images of that size in
+    a grid."""
     height = -(-count // columns) * (size + PADDING) + PADDING
     if path.suffix.lower() in (".jpg", ".jpeg") and height > LONGEST:
-        raise InputError(f"{path}: a JPEG is at most {LONGEST} pixels high, and {count} images need {height}; use .png")
+        raise InputError(f"{path}: a JPEG is at most {LONGEST} pixels high, and {count} images need "
+                         f"{height}; use .png")
 
 
 def save_walk(path: Path, images: Tensor) -> None:
@@ -138,8 +145,8 @@ def save_walk(path: Path, images: Tensor) -> None:
 
 @contextlib.contextmanager
 def chart(path: Path, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
-    """`with chart(path, inches) as (figure, axes)`: a matplotlib figure, written atomically as PNG. A printed column is
-    3.6 inches wide. Raises InputError if it cannot be written."""
+    """`with chart(path, inches) as (figure, axes)`: a matplotlib figure, written atomically as PNG. A printed
+    column is 3.6 inches wide. Raises InputError if it cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -21,16 +21,17 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 def imbalance(logits: Tensor) -> Tensor:
     """-mean_k log p̄_k, where p̄ is the mean prediction of the batch. It prevents collapse, to which entropy
-    minimisation alone can lead: the loss grows as the probability of a class vanishes (down to 1e-6). Its weight should
-    be small, since the classes of the target need not be balanced."""
+    minimisation alone can lead: the loss grows as the probability of a class vanishes (down to 1e-6). Its
+    weight should be small, since the classes of the target need not be balanced."""
     return -logits.float().softmax(1).mean(0).clamp(min=1e-6).log().mean()
 
 
 def domain_loss(source: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of domain logits (N, 2) of source and (M, 2) of target images. Both domains have weight 0.5. The
-    loss is ln 2 = 0.693 if the domains cannot be distinguished."""
-    return 0.5 * (F.cross_entropy(source.float(), source.new_full((len(source),), SOURCE, dtype=torch.long))
-                  + F.cross_entropy(target.float(), target.new_full((len(target),), TARGET, dtype=torch.long)))
+    """Cross-entropy of domain logits (N, 2) of source and (M, 2) of target images. Both domains have weight
+    0.5. The loss is ln 2 = 0.693 if the domains cannot be distinguished."""
+    return 0.5 * (
+        F.cross_entropy(source.float(), source.new_full((len(source),), SOURCE, dtype=torch.long))
+        + F.cross_entropy(target.float(), target.new_full((len(target),), TARGET, dtype=torch.long)))
 
 
 def domain_accuracy(source: Tensor, target: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""Decode an image file to 8-bit RGB, as an image viewer shows it. To start quickly in the processes of `common.decode`,
-which run this file by its path, it imports nothing from this project, and numpy only when needed."""
+"""Decode an image file to 8-bit RGB, as an image viewer shows it. To start quickly in the processes of
+`common.decode`, which run this file by its path, it imports nothing from this project, and numpy only when
+needed."""
 
 from __future__ import annotations
 
@@ -13,23 +14,27 @@ if __name__ == "__main__":  # started with -I -S: the folders of Pillow and nump
 
 from PIL import Image, ImageChops, ImageColor, ImageOps, UnidentifiedImageError
 
-# Recognised by the content, not the suffix. Decoding these formats never starts another program, as EPS does. AVIF is
-# last because Pillow before 11.3 does not support it.
+# Recognised by the content, not the suffix. Decoding these formats never starts another program, as EPS does.
+# AVIF is last because Pillow before 11.3 does not support it.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "ICO", "QOI", "SGI", "AVIF")
-BY_SUFFIX = {".tga": "TGA", ".dib": "DIB", ".pcx": "PCX"}  # their content is ambiguous, so the suffix is required
-SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm",
-            ".webp", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ico", ".qoi", ".sgi", ".avif", *BY_SUFFIX)
+# their content is ambiguous, so the suffix is required
+BY_SUFFIX = {".tga": "TGA", ".dib": "DIB", ".pcx": "PCX"}
+SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".gif", ".ppm", ".pgm", ".pbm",
+            ".pnm", ".pfm", ".webp", ".tif", ".tiff", ".jp2", ".j2k", ".jpx", ".ico", ".qoi", ".sgi", ".avif",
+            *BY_SUFFIX)
 WHITE = (255, 255, 255)
-TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+         4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270,
+         7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
 
 
-def picture(path: str, size: int, square: bool = False, background: tuple[int, int, int] = WHITE) -> Image.Image:
-    """Decode a file to RGB, size x size. The EXIF orientation is applied, transparent pixels are blended with the
-    background, and of several frames the first is used. Colour profiles are ignored. Values of more than 8 bits are
-    scaled, unless all are below 256: they are then taken to be 8-bit values. Other sizes are resized with antialiasing,
-    after a centre crop to a square if `square` is True. Raises Pillow's exceptions for damaged files, and ValueError
-    for values of unknown scale."""
+def picture(path: str, size: int, square: bool = False,
+            background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """Decode a file to RGB, size x size. The EXIF orientation is applied, transparent pixels are blended with
+    the background, and of several frames the first is used. Colour profiles are ignored. Values of more than
+    8 bits are scaled, unless all are below 256: they are then taken to be 8-bit values. Other sizes are
+    resized with antialiasing, after a centre crop to a square if `square` is True. Raises Pillow's exceptions
+    for damaged files, and ValueError for values of unknown scale."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -79,12 +84,15 @@ def _opaque(file: Any, path: str, background: tuple[int, int, int]) -> Image.Ima
     elif most > 255 and max(top for _, top in file.getextrema()) <= 1:
         raise ValueError("its 16-bit colours are all below 256, that is, nearly black; save it with 8 bits")
     elif raw in ("L;2", "L;4") and "transparency" in file.info:
-        file.info["transparency"] *= 85 if raw == "L;2" else 17  # Pillow scales the pixels to 0–255, but not this value
-    elif file.mode == "1" and "transparency" in file.info:  # scaled to 0–255 too, which Pillow before 10.3 does not do
+        # Pillow scales the pixels to 0–255, but not this value
+        file.info["transparency"] *= 85 if raw == "L;2" else 17
+    elif file.mode == "1" and "transparency" in file.info:
+        # scaled to 0–255 too, which Pillow before 10.3 does not do
         file.info["transparency"] = 255 if file.info["transparency"] else 0
     if shown.mode in ("La", "RGBa"):
         shown = shown.convert(shown.mode.upper())
-    if box not in (None, (0, 0, *file.size)):  # the first frame of an animation may cover only a part of the canvas
+    # the first frame of an animation may cover only a part of the canvas
+    if box not in (None, (0, 0, *file.size)):
         part, shown = shown.convert("RGBA").crop(box), Image.new("RGBA", shown.size)
         shown.paste(part, box)
     if shown.mode not in ("LA", "PA", "RGBA") and "transparency" not in shown.info:
@@ -96,8 +104,8 @@ def _opaque(file: Any, path: str, background: tuple[int, int, int]) -> Image.Ima
 
 
 def _upright(file: Any, shown: Image.Image) -> Image.Image:
-    """The image in the orientation of its EXIF data. (For TIFF, Pillow applies the orientation and removes the
-    entry.)"""
+    """The image in the orientation of its EXIF data. (For TIFF, Pillow applies the orientation and removes
+    the entry.)"""
     try:
         turn = TURNS.get(file.getexif().get(274))
     except Exception:  # ignore damaged EXIF data, as image viewers do
@@ -106,18 +114,21 @@ def _upright(file: Any, shown: Image.Image) -> Image.Image:
 
 
 def _stored(file: Any) -> tuple[str, int]:
-    """The raw mode in which the file stores its pixels (Pillow's name), and the maximum value of a colour PPM; "" and 0
-    if they are unknown."""
+    """The raw mode in which the file stores its pixels (Pillow's name), and the maximum value of a colour
+    PPM; "" and 0 if they are unknown."""
     values = file.tile[0][3] if file.tile else ""
     raw, *more = (values,) if isinstance(values, str) else values or ("",)
-    return raw if isinstance(raw, str) else "", more[0] if file.format == "PPM" and file.mode == "RGB" and more else 0
+    return (raw if isinstance(raw, str) else "",
+            more[0] if file.format == "PPM" and file.mode == "RGB" and more else 0)
 
 
 def _store(file: Any, old: str, new: str) -> None:
     """Replace the raw mode `old`, in which Pillow assumes the pixels to be stored, by `new`."""
     def changed(tile: Any) -> Any:
-        values = new if isinstance(tile[3], str) else tuple(new if value == old else value for value in tile[3])
-        return tile._replace(args=values) if hasattr(tile, "_replace") else (*tile[:3], values)  # a plain tuple before Pillow 11
+        values = (new if isinstance(tile[3], str)
+                  else tuple(new if value == old else value for value in tile[3]))
+        # a plain tuple before Pillow 11
+        return tile._replace(args=values) if hasattr(tile, "_replace") else (*tile[:3], values)
 
     file.tile = [changed(tile) for tile in file.tile]
 
@@ -148,7 +159,8 @@ def _grey(file: Any) -> Image.Image:
     elif file.mode.startswith("I;") or (file.mode == "I" and file.format in ("PNG", "PPM")):
         grey = numbers >> (tags.get(258, (16,))[0] - 8)  # bits per sample: 16, or 12 in TIFF
     else:
-        raise ValueError(f"its grey values range from {low:g} to {high:g}, an unknown scale; save it with 8 bits")
+        raise ValueError(f"its grey values range from {low:g} to {high:g}, an unknown scale; "
+                         "save it with 8 bits")
     shown = Image.fromarray(grey.astype(np.uint8))
     if tags.get(262) == 0:  # WhiteIsZero
         shown = ImageOps.invert(shown)
@@ -158,8 +170,8 @@ def _grey(file: Any) -> Image.Image:
 
 
 def _deep_colour(file: Any, path: str, raw: str) -> Image.Image:
-    """16-bit colours → their high bytes, which Pillow has decoded, or their low bytes if all high bytes are 0. The same
-    applies to alpha."""
+    """16-bit colours → their high bytes, which Pillow has decoded, or their low bytes if all high bytes
+    are 0. The same applies to alpha."""
     key = file.info.get("transparency")
     tops = [top for _, top in file.getextrema()]
     dark, clear = not any(tops[:3]), tops[3:] == [0]
@@ -171,29 +183,33 @@ def _deep_colour(file: Any, path: str, raw: str) -> Image.Image:
         shown.putalpha((low if clear else file).getchannel("A"))
     elif key:
         apart = Image.new("L", file.size)
-        for picture, numbers in ((file, [value >> 8 for value in key]), (low, [value & 255 for value in key])):
-            for channel in ImageChops.difference(picture, Image.new("RGB", file.size, tuple(numbers))).split():
+        for picture, numbers in ((file, [value >> 8 for value in key]),
+                                 (low, [value & 255 for value in key])):
+            for channel in ImageChops.difference(
+                    picture, Image.new("RGB", file.size, tuple(numbers))).split():
                 apart = ImageChops.lighter(apart, channel)
         shown.putalpha(apart.point([0] + [255] * 255))
     return shown
 
 
 def _low_bytes(path: str, raw: str) -> Image.Image:
-    """An image with 16-bit channels, decoded in the opposite byte order, so that Pillow keeps the low bytes."""
+    """An image with 16-bit channels, decoded in the opposite byte order, so that Pillow keeps the low
+    bytes."""
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
     with open_image(path) as file:
         if raw != "LA;16B":
             _store(file, raw, raw[:-1] + other[raw[-1]])
             file.load()
             return file.copy()
-        _store(file, raw, "RGBA")  # Pillow has no little-endian LA;16, so decode the four bytes as four channels
+        # Pillow has no little-endian LA;16, so decode the four bytes as four channels
+        _store(file, raw, "RGBA")
         _, value, _, alpha = file.split()
         return Image.merge("RGBA", (value, value, value, alpha))
 
 
 def _serve() -> None:
-    """Read paths from standard input, each followed by a zero byte, and write the pixels to standard output. Ends at
-    the first image that cannot be read, and when the reader closes the pipe."""
+    """Read paths from standard input, each followed by a zero byte, and write the pixels to standard output.
+    Ends at the first image that cannot be read, and when the reader closes the pipe."""
     size, square, background = int(sys.argv[1]), sys.argv[2] == "square", ImageColor.getrgb(sys.argv[3])[:3]
     for path in sys.stdin.buffer.read().split(b"\0")[:-1]:
         sys.stdout.buffer.write(picture(os.fsdecode(path), size, square, background).tobytes())

@@ -1,6 +1,7 @@
-"""The losses of domain-adversarial training, named and numbered as in Ganin et al., JMLR 2016 (17), "Domain-Adversarial
-Training of Neural Networks". Logits go in; each function returns a scalar. L_y is
-`class_loss` of common.losses and L_d `domain_loss`: half of the sum in equation 18, so that λ of 1 there is 2 here."""
+"""The losses of domain-adversarial training, named and numbered as in Ganin et al., JMLR 2016 (17),
+"Domain-Adversarial Training of Neural Networks". Logits go in; each function returns a scalar. L_y is
+`class_loss` of common.losses and L_d `domain_loss`: half of the sum in equation 18, so that λ of 1 there is 2
+here."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(features: Tensor, strength: float) -> Tensor:
-    """The gradient reversal layer R (equations 16 and 17): identity forward, gradient times -strength backward. The domain
-    classifier behind it descends its own loss at full strength, the feature extractor before it ascends."""
+    """The gradient reversal layer R (equations 16 and 17): identity forward, gradient times -strength
+    backward. The domain classifier behind it descends its own loss at full strength, the feature extractor
+    before it ascends."""
     return _Reversal.apply(features, strength)
 
 
@@ -36,9 +38,10 @@ def reversal_schedule(progress: float) -> float:
 
 
 def entropy(logits: Tensor, views: int = 1) -> Tensor:
-    """Mean entropy (nats) of the predictions, each of them the mean over an image's views, whose logits (views · N, K) follow each
-    other view by view. It is low where no decision boundary runs through the images (Shu et al. 2018, equation 5; Grandvalet &
-    Bengio 2004), and where none runs between two views of an image either: the entropy of a mean is the mean entropy and how
-    far the views are apart (their Jensen-Shannon divergence). No label is involved."""
+    """Mean entropy (nats) of the predictions, each of them the mean over an image's views, whose logits
+    (views · N, K) follow each other view by view. It is low where no decision boundary runs through the
+    images (Shu et al. 2018, equation 5; Grandvalet & Bengio 2004), and where none runs between two views of
+    an image either: the entropy of a mean is the mean entropy and how far the views are apart (their
+    Jensen-Shannon divergence). No label is involved."""
     mean = logits.float().softmax(1).unflatten(0, (views, -1)).mean(0)
     return common.losses.entropy(mean).mean()

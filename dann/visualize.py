@@ -1,7 +1,8 @@
-"""t-SNE of test features of both domains: `python -m dann.visualize --target svhn --data hw3_data --output figures/dann_svhn.png`.
+"""t-SNE of test features of both domains:
+`python -m dann.visualize --target svhn --data hw3_data --output figures/dann_svhn.png`.
 
-The features are those of the feature extractor G_f, which both heads see. One embedding, drawn twice: coloured by digit and by
-domain; and its points as JSON.
+The features are those of the feature extractor G_f, which both heads see. One embedding, drawn twice:
+coloured by digit and by domain; and its points as JSON.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Print the layers of the networks, read from the modules: `python -m scripts.architecture`.
 
-For each layer with weights: its definition, output size, number of parameters, and multiply-accumulates for one image.
+For each layer with weights: its definition, output size, number of parameters, and multiply-accumulates for
+one image.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.Bat
 
 
 def described(layer: nn.Module) -> str:
-    """A layer as PyTorch prints it, without the arguments of BatchNorm, which versions of PyTorch print differently."""
+    """A layer as PyTorch prints it, without the arguments of BatchNorm, which versions of PyTorch print
+    differently."""
     return re.sub(r"(BatchNorm[12]d\(\d+).*", r"\1)", str(layer))
 
 
 def multiplications(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> int:
-    """Multiply-accumulates of a layer for one image. BatchNorm counts as 0, since at inference it can be folded into
-    the preceding convolution."""
+    """Multiply-accumulates of a layer for one image. BatchNorm counts as 0, since at inference it can be
+    folded into the preceding convolution."""
     if isinstance(layer, nn.Conv2d):
         return outputs[0].numel() * layer.weight[0].numel()
     if isinstance(layer, nn.ConvTranspose2d):
@@ -45,7 +47,8 @@ def rows(module: nn.Module, forward: Callable[[], Any]) -> list[tuple[str, str, 
         size, parameters = "x".join(map(str, outputs.shape[1:])), sum(p.numel() for p in layer.parameters())
         found.append((described(layer), size, parameters, multiplications(layer, inputs[0], outputs)))
 
-    hooks = [layer.register_forward_hook(record) for layer in module.modules() if isinstance(layer, WITH_WEIGHTS)]
+    hooks = [layer.register_forward_hook(record) for layer in module.modules()
+             if isinstance(layer, WITH_WEIGHTS)]
     with torch.inference_mode():
         forward()
     for hook in hooks:
@@ -57,21 +60,24 @@ def networks() -> dict[str, list[tuple[str, str, int, int]]]:
     """The rows of all default networks, and of the report's networks that differ from them."""
     faces, c = torch.zeros(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
     digits = torch.zeros(1, 3, 28, 28)
-    g, d, ag, ad = gan.models.Generator(), gan.models.Discriminator(), acgan.models.Generator(), acgan.models.Discriminator()
+    g, d, ag, ad = (gan.models.Generator(), gan.models.Discriminator(),
+                    acgan.models.Generator(), acgan.models.Discriminator())
     found = {"DCGAN, generator": rows(g, lambda: g.eval()(gan.models.noise(1, 0))),
              "DCGAN, discriminator": rows(d, lambda: d.eval()(faces)),
              "ACGAN, generator": rows(ag, lambda: ag.eval()(acgan.models.noise(1, 0), c)),
              "ACGAN, discriminator": rows(ad, lambda: ad.eval()(faces))}
     for kind in ("default", "report"):
         network = dann.models.build(kind).eval()
-        found[f"DANN, {kind}"] = rows(network, lambda network=network: _with_heads(network, digits))  # type: ignore[misc]
+        found[f"DANN, {kind}"] = rows(
+            network, lambda network=network: _with_heads(network, digits))  # type: ignore[misc]
         classifier, discriminator = (part.eval() for part in adda.models.build(kind))
 
         def both(classifier: Any = classifier, discriminator: Any = discriminator) -> None:
             features = classifier.features(digits)
             discriminator(features, classifier.classifier(features))
 
-        found[f"ADDA, {kind}: encoder, classifier, discriminator"] = rows(nn.ModuleList([classifier, discriminator]), both)
+        found[f"ADDA, {kind}: encoder, classifier, discriminator"] = rows(
+            nn.ModuleList([classifier, discriminator]), both)
     return found
 
 
@@ -84,9 +90,11 @@ def tables(found: dict[str, list[tuple[str, str, int, int]]]) -> dict[str, str]:
     """A Markdown table for each network."""
     parts = {}
     for title, layers in found.items():
-        head = (f"**{title}**: {sum(row[2] for row in layers):,} parameters, {sum(row[3] for row in layers) / 1e6:.1f} M "
-                "multiply-accumulates per image\n\n| layer | output | parameters | multiply-accumulates |\n|---|---|---|---|\n")
-        parts[title] = head + "\n".join(f"| `{name}` | {size} | {count:,} | {macs:,} |" for name, size, count, macs in layers)
+        head = (f"**{title}**: {sum(row[2] for row in layers):,} parameters, "
+                f"{sum(row[3] for row in layers) / 1e6:.1f} M multiply-accumulates per image\n\n"
+                "| layer | output | parameters | multiply-accumulates |\n|---|---|---|---|\n")
+        parts[title] = head + "\n".join(f"| `{name}` | {size} | {count:,} | {macs:,} |"
+                                        for name, size, count, macs in layers)
     return parts
 
 

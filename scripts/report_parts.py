@@ -1,4 +1,5 @@
-"""The parts of the report: figures, prediction files and measurements, each made only from weights and data."""
+"""The parts of the report: figures, prediction files and measurements, each made only from weights and
+data."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class Digits:
         return f"{METHODS[self.kind]}, {TITLES[self.source]} → {TITLES[self.target]}"
 
     def load(self) -> tuple[Any, dict[str, Any]]:
-        """The network and its card. Raises InputError if it was adapted between other domains than expected."""
+        """The network and its card. Raises InputError if it was adapted between other domains than
+        expected."""
         package = dann if self.kind == "dann" else adda
         network, card = package.predict.load_network(self.weights, self.device)
         if (card["options"]["source"], card["options"]["target"]) != (self.source, self.target):
@@ -76,14 +78,15 @@ def parts(output: Path, run_folders: Path | None, data: Path, device: torch.devi
     found = face_parts(output, run_folders, device)
     for kind, released in (("dann", dann.predict.released), ("adda-st", adda.predict.released)):
         for source, target in DIRECTIONS:
-            weights = run_folders / f"{kind}-{source}/weights.safetensors" if run_folders else released(target)
+            weights = (run_folders / f"{kind}-{source}/weights.safetensors" if run_folders
+                       else released(target))
             found += digit_parts(Digits(kind, source, target, weights, data, output, device))
     return found
 
 
 def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> list[Part]:
-    """fig1_2.jpg and fig2_2.jpg, as in the graders' scripts, the other figures of both generators, and their loss
-    curves."""
+    """fig1_2.jpg and fig2_2.jpg, as in the graders' scripts, the other figures of both generators, and their
+    loss curves."""
     dcgan = run_folders / "dcgan/weights.safetensors" if run_folders else gan.generate.WEIGHTS
     pairs = run_folders / "acgan/weights.safetensors" if run_folders else acgan.generate.WEIGHTS
 
@@ -103,7 +106,8 @@ def face_parts(output: Path, run_folders: Path | None, device: torch.device) -> 
         figures.save_picture(output / "strip_acgan.jpg", figures.grid(strip, 10))
 
     return [Part("faces-dcgan", draw_faces), Part("faces-acgan", draw_pairs),
-            loss_part(output, "dcgan", dcgan, run_folders is not None), loss_part(output, "acgan", pairs, run_folders is not None)]
+            loss_part(output, "dcgan", dcgan, run_folders is not None),
+            loss_part(output, "acgan", pairs, run_folders is not None)]
 
 
 def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
@@ -111,11 +115,14 @@ def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
     source = weights.parent / "metrics.jsonl" if of_run else weights.with_suffix(".json")
 
     def draw() -> None:
-        curve = figures.curve(runs.read_records(source.parent)) if of_run else read_object(source).get("curve")
+        curve = (figures.curve(runs.read_records(source.parent)) if of_run
+                 else read_object(source).get("curve"))
         if not curve:
-            raise InputError(f"{source} has no curve; release the run again with scripts.evaluate_faces --save")
+            raise InputError(f"{source} has no curve; release the run again with "
+                             "scripts.evaluate_faces --save")
         demand(source, curve, {"step": [ANY], "D loss": [ANY], "G loss": [ANY], "class?": [ANY]})
-        if len({len(curve[column]) for column in ("step", "D loss", "G loss", "class") if column in curve}) != 1:
+        if len({len(curve[column]) for column in ("step", "D loss", "G loss", "class")
+                if column in curve}) != 1:
             raise InputError(f"{source} is damaged: the columns of its curve differ in length")
         figures.draw_losses(output / f"losses_{name}.png", curve, f"{name.upper()}: losses")
 
@@ -123,21 +130,24 @@ def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
 
 
 def digit_parts(digits: Digits) -> list[Part]:
-    """The parts for an adapted network: predictions, confusion matrix and misclassified digits; and t-SNE of test
-    features."""
-    return [Part(f"digits-{digits.name}", lambda: measure(digits)), Part(f"tsne-{digits.name}", lambda: embed(digits))]
+    """The parts for an adapted network: predictions, confusion matrix and misclassified digits; and t-SNE of
+    test features."""
+    return [Part(f"digits-{digits.name}", lambda: measure(digits)),
+            Part(f"tsne-{digits.name}", lambda: embed(digits))]
 
 
 def measure(digits: Digits) -> None:
     """Classify the test images of the target, and write the predictions, the measurements and the figures."""
-    output, title, split = digits.output, digits.title, read_split(digits.data, digits.target, "test", labelled=True)
+    output, title, split = (digits.output, digits.title,
+                            read_split(digits.data, digits.target, "test", labelled=True))
     images, labels = split.images, split.labels
     assert labels is not None
     predictions = classify.predict_classes(digits.load()[0], images.to(digits.device)).cpu()
     found = {"title": title, "images": content_hash(images), **classify.report(predictions, labels)}
     for name in (digits.kind, "measured"):
         make_folder(output / name)
-    classify.write_predictions(output / digits.kind / f"predict_{digits.source}_to_{digits.target}.csv", split.names, predictions)
+    classify.write_predictions(output / digits.kind / f"predict_{digits.source}_to_{digits.target}.csv",
+                               split.names, predictions)
     write(output / "measured" / f"{digits.name}.json", json.dumps(found, indent=1) + "\n")
     report_figures.confusion(output / f"confusion_{digits.name}.png", torch.tensor(found["confusion"]), title)
     report_figures.misread(output / f"misread_{digits.name}.png", images, labels, predictions, title)

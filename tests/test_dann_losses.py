@@ -22,7 +22,8 @@ def test_reversal_is_exactly_minus_strength_times_gradient():
 
 
 def test_reversal_leaves_the_domain_heads_own_gradient_alone():
-    """λ must not scale the gradient of the domain classifier itself (a mistake described in DomainBed #143)."""
+    """λ must not scale the gradient of the domain classifier itself (a mistake described in
+    DomainBed #143)."""
     torch.manual_seed(0)
     head, features = nn.Linear(4, 2), torch.randn(6, 4)
     gradients = []
@@ -42,7 +43,8 @@ def test_schedule_starts_at_zero_and_ends_near_one():
 
 
 def test_perfect_logits_give_no_loss():
-    """With a softmax before the cross-entropy, the loss would be at least 1.46 for ten classes and 0.31 for two."""
+    """With a softmax before the cross-entropy, the loss would be at least 1.46 for ten classes and 0.31 for
+    two."""
     labels = torch.arange(10)
     assert class_loss(20.0 * torch.eye(10), labels) < 1e-3
     sure = torch.tensor([[20.0, 0.0]])
@@ -96,7 +98,8 @@ def test_domain_accuracy_uses_the_right_labels():
 
 @pytest.mark.parametrize("name", ["report", "default"])
 def test_heads_return_logits(name):
-    """Logits are not normalised: the exponentials of a row do not sum to one, and values lie outside [0, 1]."""
+    """Logits are not normalised: the exponentials of a row do not sum to one, and values lie outside
+    [0, 1]."""
     torch.manual_seed(0)
     network = build(name).train()
     features = network.features(torch.rand(16, 3, 28, 28))
@@ -122,17 +125,20 @@ def test_target_batch_changes_the_feature_gradient_and_not_the_classifiers(name)
         return [torch.cat([p.grad.flatten() for p in part.parameters()]).clone()
                 for part in (network.feature, network.classifier)]
 
-    (feature_a, class_a), (feature_b, class_b) = gradients(torch.rand(8, 3, 28, 28)), gradients(torch.rand(8, 3, 28, 28))
+    (feature_a, class_a), (feature_b, class_b) = (gradients(torch.rand(8, 3, 28, 28)),
+                                                  gradients(torch.rand(8, 3, 28, 28)))
     assert not torch.allclose(feature_a, feature_b)
     torch.testing.assert_close(class_a, class_b)
 
 
 def test_report_network_is_the_reports():
     network = build("report")
-    shapes = [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    shapes = [tuple(layer.weight.shape) for layer in network.modules()
+              if isinstance(layer, nn.Conv2d | nn.Linear)]
     assert shapes == [(64, 3, 5, 5), (50, 64, 5, 5), (100, 800), (100, 100), (10, 100), (100, 800), (2, 100)]
     # BatchNorm2d(n, 0.8) would set eps, not the momentum
-    assert all(layer.eps == 1e-5 for layer in network.modules() if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d))
+    assert all(layer.eps == 1e-5 for layer in network.modules()
+               if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d))
 
 
 @pytest.mark.parametrize("name", ["report", "default"])

@@ -1,6 +1,8 @@
-"""The demo: the content of its page, the error messages of the program, and the page in a browser, if available.
+"""The demo: the content of its page, the error messages of the program, and the page in a browser, if
+available.
 
-The page needs Gradio (requirements-demo.txt); the browser test needs Debian's `chromium` and `pip install playwright`.
+The page needs Gradio (requirements-demo.txt); the browser test needs Debian's `chromium` and
+`pip install playwright`.
 """
 
 import base64
@@ -102,7 +104,8 @@ def test_a_drawing_is_read_as_every_network_should(networks, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
 def test_a_wrong_upload_gives_a_one_line_error(content, tmp_path):
     (tmp_path / "mine.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"^mine.png cannot be read as an image \(.+\); choose another file$"):
+    with pytest.raises(InputError,
+                       match=r"^mine.png cannot be read as an image \(.+\); choose another file$"):
         demo_answers.read_digit(tmp_path / "mine.png")
 
 
@@ -124,7 +127,8 @@ def test_source_only_is_shown_where_it_is_released(tmp_path, monkeypatch):
 
 
 def test_points_are_the_reports(tmp_path, monkeypatch):
-    """The points in the repository, and the messages for points that are missing, damaged, or of other weights."""
+    """The points in the repository, and the messages for points that are missing, damaged, or of other
+    weights."""
     for method, target in itertools.product(("dann", "adda-st"), ("mnistm", "svhn")):
         columns, sentence = demo_answers.points(method, target)
         assert [*columns] == ["x", "y", "digit", "predicted", "domain"]
@@ -135,7 +139,8 @@ def test_points_are_the_reports(tmp_path, monkeypatch):
 
     monkeypatch.setattr(demo_answers, "REPORT", tmp_path)
     columns, sentence = demo_answers.points("dann", "svhn")
-    assert not columns and sentence == "tsne_dann-mnistm-svhn.json does not exist; create it with scripts.report."
+    assert (not columns
+            and sentence == "tsne_dann-mnistm-svhn.json does not exist; create it with scripts.report.")
     file = tmp_path / "tsne_dann-mnistm-svhn.json"
     content = {"source": "mnistm", "target": "svhn", "weights": "0" * 64, "x": [1.5, -2], "y": [0, 3],
                "digit": [7, 7], "predicted": [7, 1], "is target": [0, 1]}
@@ -177,12 +182,14 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """Run the demo in a separate process, and yield its URL. Ctrl-C ends it without leaving files. No proxy is used."""
+    """Run the demo in a separate process, and yield its URL. Ctrl-C ends it without leaving files. No proxy
+    is used."""
     pytest.importorskip("gradio")
     place = tmp_path_factory.mktemp("tmp")
     environment = {**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}
     with subprocess.Popen([sys.executable, "-m", "scripts.demo", "--port", str(free_port())], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment) as process:
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+                          env=environment) as process:
         late = threading.Timer(120, process.kill)
         late.start()
         try:
@@ -253,7 +260,8 @@ def test_the_page_in_a_browser(served, networks, tmp_path):
         assert pixels(Image.open(tmp_path / "demo.png")).std() > 40
         page.locator("#clear").click()
         playwright.expect(says).to_contain_text("Draw a digit")
-        assert pad.evaluate("it => it.getContext('2d').getImageData(0, 0, 280, 280).data.every(x => x == 255)")
+        assert pad.evaluate(
+            "it => it.getContext('2d').getImageData(0, 0, 280, 280).data.every(x => x == 255)")
 
         page.set_input_files("input[type=file]", tmp_path / "mine.png")
         playwright.expect(says).to_contain_text("mine.png cannot be read as an image")

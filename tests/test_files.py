@@ -39,7 +39,8 @@ def test_a_file_is_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "out.csv"
-    code = f"import os, signal; from common import files; files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); " \
+    code = f"import os, signal; from common import files; " \
+           f"files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); " \
            f"files.write(files.Path({str(path)!r}), 'x')"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == -9
     assert len(names(tmp_path)) == 1 and names(tmp_path)[0].endswith(".part")
@@ -63,7 +64,8 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert not problems and set((tmp_path / "file").read_text()) in ({"a"}, {"b"}) and names(tmp_path) == ["file"]
+    assert (not problems and set((tmp_path / "file").read_text()) in ({"a"}, {"b"})
+            and names(tmp_path) == ["file"])
 
 
 def test_links_are_followed_and_permissions_stay(tmp_path):
@@ -123,7 +125,8 @@ def test_only_whole_regular_files_are_read(tmp_path):
     assert read_object(tmp_path / "bom") == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "3", '{"a": NaN}', '{"a": Infinity}', "[" * 100_000, "9" * 5000, "\0"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "3", '{"a": NaN}', '{"a": Infinity}',
+                                  "[" * 100_000, "9" * 5000, "\0"])
 def test_json_that_is_no_object_is_named(text, tmp_path):
     (tmp_path / "card.json").write_text(text)
     with pytest.raises(InputError, match=r"card\.json is damaged"):
@@ -133,7 +136,8 @@ def test_json_that_is_no_object_is_named(text, tmp_path):
 def test_a_folder_is_held_by_one(tmp_path):
     code = f"from common.files import *; h = only_one(Path({str(tmp_path)!r}), 'it trains'); h.__enter__()"
     with only_one(tmp_path, "it trains"):
-        result = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
+        result = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT,
+                                capture_output=True, text=True)
         assert "is in use: it trains" in result.stderr
     with only_one(tmp_path, "it trains"):
         assert names(tmp_path) == []
