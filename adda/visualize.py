@@ -1,7 +1,8 @@
-"""t-SNE of test features of both domains: `python -m adda.visualize --target svhn --data hw3_data --output figures/adda_svhn.png`.
+"""t-SNE of test features of both domains:
+`python -m adda.visualize --target svhn --data hw3_data --output figures/adda_svhn.png`.
 
-Each domain's features come from its own encoder, as the discriminator saw them in training. One embedding, drawn twice: coloured
-by digit and by domain; and its points as JSON.
+Each domain's features come from its own encoder, as the discriminator saw them in training. One embedding,
+drawn twice: coloured by digit and by domain; and its points as JSON.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Adversarial training, shared by DCGAN and ACGAN: its options, and its losses as pure functions of discriminator
-logits (N,), `d_real` of real images and `d_fake` of generated images."""
+"""Adversarial training, shared by DCGAN and ACGAN: its options, and its losses as pure functions of
+discriminator logits (N,), `d_real` of real images and `d_fake` of generated images."""
 
 from __future__ import annotations
 
@@ -23,28 +23,33 @@ PENALTY_EVERY = 8  # steps
 class GanOptions:
     """Options of adversarial training on faces."""
 
-    network: str = option("report", "`report`: the networks of the report; `default`: a discriminator without BatchNorm, "
-                          "as the gradient penalty requires", ("report", "default"))
+    network: str = option("report", "`report`: the networks of the report; `default`: a discriminator "
+                          "without BatchNorm, as the gradient penalty requires", ("report", "default"))
     size: int = option(64, "height and width of the faces: 32, 64 or 128", choices=(32, 64, 128))
-    gamma: float = option(0.0, f"weight of the gradient penalty on real faces (R1), applied every {PENALTY_EVERY} steps; 0: none",
-                          least=0, most=1000)
-    width: int = option(64, "channels of the generator's last stage; 64 gives 3.6 M parameters; 32 suits small machines",
-                        least=1, most=512)
-    d_width: int = option(0, "channels of the discriminator's first stage; 0: same as --width", least=0, most=512)
-    from_: str = option("", "weights file with which to initialise the generator; the discriminator starts untrained")
+    gamma: float = option(0.0, "weight of the gradient penalty on real faces (R1), applied every "
+                          f"{PENALTY_EVERY} steps; 0: none", least=0, most=1000)
+    width: int = option(64, "channels of the generator's last stage; 64 gives 3.6 M parameters; 32 suits "
+                        "small machines", least=1, most=512)
+    d_width: int = option(0, "channels of the discriminator's first stage; 0: same as --width",
+                          least=0, most=512)
+    from_: str = option("", "weights file with which to initialise the generator; the discriminator starts "
+                        "untrained")
     epochs: int = option(20, "passes over the faces; the last weights are the result", least=1, most=10**6)
     batch: int = option(64, "faces per step, at least 2 for BatchNorm", least=2, most=10**6)
     lr: float = option(2e-4, "learning rate of Adam, for both networks", above=0, most=10)
-    betas: tuple[float, float] = option((0.5, 0.999), "betas of Adam; less momentum than usual, since the other "
-                                        "network changes the loss", least=0, below=1)
-    anneal: bool = option(False, "anneal the learning rate to a quarter and gamma to a tenth, along half a cosine")
+    betas: tuple[float, float] = option((0.5, 0.999), "betas of Adam; less momentum than usual, since the "
+                                        "other network changes the loss", least=0, below=1)
+    anneal: bool = option(False, "anneal the learning rate to a quarter and gamma to a tenth, "
+                          "along half a cosine")
     deviation: float = option(0.02, "standard deviation of the initial convolution weights", above=0, most=10)
     flip: bool = option(True, "mirror each face with probability 0.5")
-    ema: float = option(0.999, "decay of the generator's EMA, whose weights are released; 0: no averaging", least=0, below=1)
+    ema: float = option(0.999, "decay of the generator's EMA, whose weights are released; 0: no averaging",
+                        least=0, below=1)
     seed: int = seed_option()
 
 
-# the recipe of the original report: the same losses, without augmentation or averaging (report, sections 3 and 4)
+# the recipe of the original report: the same losses, without augmentation or averaging (report, sections
+# 3 and 4)
 REPORT: dict[str, Any] = {"lr": 1e-4, "batch": 128, "flip": False, "ema": 0.0}
 
 
@@ -54,8 +59,8 @@ def may_grow(options: GanOptions) -> bool:
 
 
 def check(options: GanOptions) -> None:
-    """Raises InputError for a gradient penalty on a discriminator with BatchNorm, and if the file of --from does not
-    exist."""
+    """Raises InputError for a gradient penalty on a discriminator with BatchNorm, and if the file of --from
+    does not exist."""
     if options.from_ and not Path(options.from_).is_file():
         raise InputError(f"{options.from_} does not exist; --from takes the weights of a generator")
     if options.gamma and options.network == "report":
@@ -76,9 +81,10 @@ def set_rates(options: GanOptions, progress: float, *optimisers: torch.optim.Opt
             group["lr"] = rate
 
 
-def penalty(options: GanOptions, progress: float, discriminate: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """γ/2 R1 for a `progress` of training between 0 and 1, multiplied by PENALTY_EVERY, since it is applied in one of as many
-    steps (lazy regularisation: Karras et al. 2020, appendix B)."""
+def penalty(options: GanOptions, progress: float, discriminate: Callable[[Tensor], Tensor],
+            real: Tensor) -> Tensor:
+    """γ/2 R1 for a `progress` of training between 0 and 1, multiplied by PENALTY_EVERY, since it is applied
+    in one of as many steps (lazy regularisation: Karras et al. 2020, appendix B)."""
     gamma = falling(options.gamma, 0.1, progress) if options.anneal else options.gamma
     return PENALTY_EVERY * gamma / 2 * gradient_penalty(discriminate, real)
 
@@ -94,8 +100,8 @@ def generator_loss(d_fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], faces: Tensor) -> Tensor:
-    """R1: E ‖∇D(x)‖² of real faces (N, 3, H, W), in float32 (Mescheder et al. 2018, equation 9). The discriminator must not use
-    BatchNorm, with which D(x) depends on the whole batch."""
+    """R1: E ‖∇D(x)‖² of real faces (N, 3, H, W), in float32 (Mescheder et al. 2018, equation 9). The
+    discriminator must not use BatchNorm, with which D(x) depends on the whole batch."""
     faces = faces.detach().float().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminate(faces).sum(), faces, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()
@@ -109,5 +115,6 @@ def discriminator_probabilities(d_real: Tensor, d_fake: Tensor) -> tuple[float, 
 def collapse_warning(real: float, fake: float) -> str | None:
     """A warning if the discriminator separates real and generated faces almost perfectly, else None."""
     if real > 0.95 and fake < 0.05:
-        return f"the discriminator has won (D(x) {real:.3f}, D(G(z)) {fake:.3f}): the generator's gradient nearly vanishes"
+        return (f"the discriminator has won (D(x) {real:.3f}, D(G(z)) {fake:.3f}): "
+                "the generator's gradient nearly vanishes")
     return None

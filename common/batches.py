@@ -1,6 +1,6 @@
-"""Samplers that give the indices of a batch. Indices depend only on (seed, purpose, step), so that a resumed run sees
-the same batches as an uninterrupted one. Each domain has its own sampler, so that domains of different sizes are both
-covered completely. The indices are on the device of the images."""
+"""Samplers that give the indices of a batch. Indices depend only on (seed, purpose, step), so that a resumed
+run sees the same batches as an uninterrupted one. Each domain has its own sampler, so that domains of
+different sizes are both covered completely. The indices are on the device of the images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Shuffled:
     dropped."""
 
     def __init__(self, count: int, batch: int, seed: int, purpose: str, device: torch.device) -> None:
-        self.count, self.batch, self.seed, self.purpose, self.device = count, min(batch, count), seed, purpose, device
+        self.count, self.batch, self.seed, self.purpose, self.device = (
+            count, min(batch, count), seed, purpose, device)
         self.per_epoch = count // self.batch
         self.epoch, self.order = -1, torch.empty(0)
 
@@ -29,8 +30,8 @@ class Shuffled:
 
 
 class Balanced:
-    """Batches in which all classes have the same expected frequency (in SVHN, the digit 1 is three times as frequent as
-    9)."""
+    """Batches in which all classes have the same expected frequency (in SVHN, the digit 1 is three times as
+    frequent as 9)."""
 
     def __init__(self, labels: Tensor, batch: int, seed: int, purpose: str) -> None:
         members = [torch.nonzero(labels == label)[:, 0] for label in labels.unique()]

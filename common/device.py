@@ -1,10 +1,12 @@
 """Device, number of threads and precision.
 
-All programs use channels-last memory, and bfloat16 if the hardware supports it. Weights stay in float32. On CUDA:
+All programs use channels-last memory, and bfloat16 if the hardware supports it. Weights stay in float32.
+On CUDA:
 
-- cuDNN benchmarks its algorithms for each new shape, so that the results of two runs may differ by rounding errors.
-- `--precision fp32` disables TF32. With bf16, operations that autocast leaves in float32 may use TF32, which has a
-  mantissa of 10 bits (bfloat16: 7).
+- cuDNN benchmarks its algorithms for each new shape, so that the results of two runs may differ by rounding
+  errors.
+- `--precision fp32` disables TF32. With bf16, operations that autocast leaves in float32 may use TF32, which
+  has a mantissa of 10 bits (bfloat16: 7).
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """`fp32` or `bf16` for training; `auto` selects bf16 if the device supports it natively. The choice depends only on
-    the hardware, not on its load, so that the same command gives the same run."""
+    """`fp32` or `bf16` for training; `auto` selects bf16 if the device supports it natively. The choice
+    depends only on the hardware, not on its load, so that the same command gives the same run."""
     if name == "auto":
         name = "bf16" if has_bf16(device) else "fp32"
     torch.backends.cudnn.allow_tf32 = name == "bf16"
@@ -72,7 +74,8 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU supports bfloat16 (AVX512-BF16 or AMX). Other CPUs emulate it, which is slower than float32."""
+    """Whether the CPU supports bfloat16 (AVX512-BF16 or AMX). Other CPUs emulate it, which is slower than
+    float32."""
     if not os.path.exists("/proc/cpuinfo"):
         return False
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
@@ -90,7 +93,8 @@ def describe(device: torch.device) -> str:
         return f"{model}, GPU by MPS{processes}"
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+            model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")),
+                         model)
     return f"{model}, {torch.get_num_threads()} threads{processes}"
 
 

@@ -12,8 +12,10 @@ from types import SimpleNamespace
 from common.cli import InputError
 from common.files import read_bytes
 
-# accepted headers of the column of image names, in lower case; with an empty header it must be the first column
-NAMES = ("image_name", "image_id", "imagename", "imageid", "file_name", "filename", "image", "file", "name", "id", "")
+# accepted headers of the column of image names, in lower case; with an empty header it must be the first
+# column
+NAMES = ("image_name", "image_id", "imagename", "imageid", "file_name", "filename", "image", "file", "name",
+         "id", "")
 
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
@@ -30,10 +32,10 @@ def read_rows(path: Path) -> list[list[str]]:
 
 
 def read_columns(path: Path, wanted: Sequence[str] | None) -> tuple[list[str], dict[str, list[str]]]:
-    """The wanted columns (None: all with a header), and a dictionary from image name to the text in these columns. The
-    table may be separated by commas, semicolons or tabs, or have the format of CelebA's lists; other columns are
-    ignored. Raises InputError if a column is missing, if two rows of one image differ, or if a row has more values than
-    columns."""
+    """The wanted columns (None: all with a header), and a dictionary from image name to the text in these
+    columns. The table may be separated by commas, semicolons or tabs, or have the format of CelebA's lists;
+    other columns are ignored. Raises InputError if a column is missing, if two rows of one image differ, or
+    if a row has more values than columns."""
     header, *rows = _table(path)
     lower = [column.lower() for column in header]
     place = next((lower.index(name) for name in NAMES if name in lower), None)
@@ -85,7 +87,8 @@ def _text(path: Path) -> str:
 
 def _split(path: Path, text: str, separator: str) -> list[list[str]]:
     try:
-        return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if "".join(row).strip()]
+        return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+                if "".join(row).strip()]
     except csv.Error as problem:
         raise InputError(f"{path} is not a CSV file ({problem})") from None
 
@@ -94,16 +97,19 @@ def _table(path: Path) -> list[list[str]]:
     """The header, with surrounding spaces removed from its names, and the rows."""
     text = _text(path)
     lines = text.lstrip().split("\n", 2)
-    if lines[0].strip().isdecimal() and len(lines) > 1:  # CelebA's format: number of rows, attribute names, rows
+    # CelebA's format: number of rows, attribute names, rows
+    if lines[0].strip().isdecimal() and len(lines) > 1:
         header = ["image_name", *lines[1].split()]
-        return [header, *(line.rsplit(None, len(header) - 1) for line in "".join(lines[2:]).split("\n") if line.strip())]
+        return [header, *(line.rsplit(None, len(header) - 1) for line in "".join(lines[2:]).split("\n")
+                          if line.strip())]
     header, *rows = _split(path, text, max(",;\t", key=lines[0].count)) or [[]]
     return [[column.strip() for column in header], *rows]
 
 
 def _fitted(path: Path, row: list[str], width: int) -> list[str]:
-    """Fit a row to the length of the header. A short row is padded with empty cells, and trailing empty cells are cut.
-    If separators are doubled (CelebA's list with each space replaced by a comma), empty cells are dropped."""
+    """Fit a row to the length of the header. A short row is padded with empty cells, and trailing empty cells
+    are cut. If separators are doubled (CelebA's list with each space replaced by a comma), empty cells are
+    dropped."""
     full = [cell for cell in row if cell.strip()]
     if not any(cell.strip() for cell in row[width:]):
         return (row + [""] * width)[:width]

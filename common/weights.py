@@ -1,5 +1,5 @@
-"""Released weights: a safetensors file, and beside it a card (JSON) with the program, options and data that made
-them. All code that loads weights does so here, where the card and the tensors are checked."""
+"""Released weights: a safetensors file, and beside it a card (JSON) with the program, options and data that
+made them. All code that loads weights does so here, where the card and the tensors are checked."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SUFFIX = ".safetensors"
 
 
 def card_of(weights: Path) -> Path:
-    """The path of the card of a weights file. InputError if the name does not end in .safetensors, since two files
-    could then share a card."""
+    """The path of the card of a weights file. InputError if the name does not end in .safetensors, since two
+    files could then share a card."""
     if weights.suffix != SUFFIX or weights.is_dir():
         raise InputError(f"{weights} is not the name of a weights file; name one that ends in {SUFFIX}")
     return weights.with_suffix(".json")
@@ -52,7 +52,8 @@ def read_card(path: Path, *programs: str) -> dict[str, Any]:
     """Read a card made by one of these programs. InputError for any other file."""
     card = read_object(path)
     if card.get("program") not in programs:
-        made_by = f"is of {card['program']}" if isinstance(card.get("program"), str) else "names no program that made it"
+        made_by = (f"is of {card['program']}" if isinstance(card.get("program"), str)
+                   else "names no program that made it")
         raise InputError(f"{path} {made_by}; what is wanted here is a card of {' or '.join(programs)}")
     if not isinstance(card.get("options"), dict) or not isinstance(card.get("metrics", {}), dict):
         raise InputError(f"{path} is damaged: its options or its metrics are no object with names and values")
@@ -67,20 +68,25 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is no whole safetensors file ({problem}); fetch it again") from None
 
 
-def load_weights(path: Path, program: str, options: type[T], *needed: str) -> tuple[dict[str, Tensor], T, dict[str, Any]]:
-    """State, options and card of weights made by this program. The card must hold the options that are `needed` to
-    build the network. InputError names the file that is missing, damaged or made by another program."""
+def load_weights(path: Path, program: str, options: type[T],
+                 *needed: str) -> tuple[dict[str, Tensor], T, dict[str, Any]]:
+    """State, options and card of weights made by this program. The card must hold the options that are
+    `needed` to build the network. InputError names the file that is missing, damaged or made by another
+    program."""
     for file in (path, card_of(path)):
         if not file.exists():
-            raise InputError(f"{file} is not there; it comes with the repository, or train the network to make it")
+            raise InputError(f"{file} is not there; it comes with the repository, or train the network "
+                             "to make it")
     card = read_card(card_of(path), program)
     return load_tensors(path), from_json(options, card["options"], card_of(path), needed), card
 
 
 def classes_of(card: dict[str, Any], weights: Path) -> tuple[str, ...]:
-    """The names of the classes of a network; the digits if its card has none. InputError if they are damaged."""
+    """The names of the classes of a network; the digits if its card has none. InputError if they are
+    damaged."""
     classes = card.get("classes", DIGITS)
-    if not (isinstance(classes, list | tuple) and len(classes) > 1 and all(isinstance(name, str) for name in classes)):
+    if not (isinstance(classes, list | tuple) and len(classes) > 1
+            and all(isinstance(name, str) for name in classes)):
         raise InputError(f"{card_of(weights)} is damaged: its classes are no list of names")
     return tuple(classes)
 
@@ -91,11 +97,13 @@ def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     expected = network.state_dict()
     if state.keys() != expected.keys():
         name = sorted(state.keys() ^ expected.keys())[0]
-        raise InputError(f"{path} does not fit this network: {name} is only in one of them; is it the right file?")
+        raise InputError(f"{path} does not fit this network: {name} is only in one of them; "
+                         "is it the right file?")
     for name, tensor in state.items():
-        if tensor.shape != expected[name].shape or tensor.is_floating_point() != expected[name].is_floating_point():
-            raise InputError(f"{path} does not fit this network: {name} is {list(tensor.shape)} where the network has "
-                             f"{list(expected[name].shape)}; is it the right file?")
+        if (tensor.shape != expected[name].shape
+                or tensor.is_floating_point() != expected[name].is_floating_point()):
+            raise InputError(f"{path} does not fit this network: {name} is {list(tensor.shape)} where the "
+                             f"network has {list(expected[name].shape)}; is it the right file?")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path} holds numbers in {name} that are not finite; fetch it again")
     network.load_state_dict(state)

@@ -1,5 +1,5 @@
-"""Readers for CelebA: its aligned images (a folder or a zip, JPEG or PNG, all or some of them) and its lists, in the
-formats of the authors (.txt) and of Kaggle (.csv).
+"""Readers for CelebA: its aligned images (a folder or a zip, JPEG or PNG, all or some of them) and its lists,
+in the formats of the authors (.txt) and of Kaggle (.csv).
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from common.cli import InputError
 from scripts.places import AGAIN, IMAGES, Missing, Place, decode, find, gather, places, text
 
 NAMES = [
-    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
-    "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses", "Goatee",
-    "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
-    "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair",
-    "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young"]
-VALUES = {sign + number + point: int(number == "1" and sign != "-") for sign in ("", "-", "+") for number in "01"
-          for point in ("", ".0")}  # CelebA writes -1 for no; some copies use 0 and 1, or 1.0
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips",
+    "Big_Nose", "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin",
+    "Eyeglasses", "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open",
+    "Mustache", "Narrow_Eyes", "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline",
+    "Rosy_Cheeks", "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat",
+    "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young"]
+# CelebA writes -1 for no; some copies use 0 and 1, or 1.0
+VALUES = {sign + number + point: int(number == "1" and sign != "-")
+          for sign in ("", "-", "+") for number in "01" for point in ("", ".0")}
 PARTITIONS = {"train": "0", "test": "1"}  # CelebA's validation partition is the test split here
 
 
 @dataclass(frozen=True)
 class Faces:
-    """One split: the names of the images, their attributes (0 or 1 in each of `columns`), a function from a name to an
-    image, (H, W, 3) uint8, and the numbers of listed images that are skipped because the image or its attributes are
-    missing."""
+    """One split: the names of the images, their attributes (0 or 1 in each of `columns`), a function from a
+    name to an image, (H, W, 3) uint8, and the numbers of listed images that are skipped because the image or
+    its attributes are missing."""
 
     names: list[str]
     columns: list[str]
@@ -42,7 +44,8 @@ class Faces:
 
 
 def read_faces(root: Place, split: str, wanted: list[str]) -> Faces:
-    """The available images of a split, sorted by name, with those of the wanted attributes that the list contains."""
+    """The available images of a split, sorted by name, with those of the wanted attributes that the list
+    contains."""
     (columns, table), partition, found = gather(
         lambda: read_attributes(root, wanted), lambda: read_partition(root), lambda: find_images(root))
     place, images = found
@@ -58,7 +61,8 @@ def read_faces(root: Place, split: str, wanted: list[str]) -> Faces:
 
 
 def read_attributes(root: Place, wanted: list[str]) -> tuple[list[str], dict[str, list[int]]]:
-    """Those of the wanted attributes that the list contains, and image name without suffix → their values, 0 or 1."""
+    """Those of the wanted attributes that the list contains, and image name without suffix → their values,
+    0 or 1."""
     path, header, rows = _list(root, "list_attr_celeba", [])
     columns = [name for name in wanted if name in header]
     if not columns:
@@ -88,8 +92,8 @@ def read_partition(root: Place) -> dict[str, str]:
 
 
 def find_images(root: Place) -> tuple[Place, dict[str, str]]:
-    """The place that contains the aligned images, and image name without suffix → path in the place. The folder may be
-    nested in one of the same name, and has another name in the authors' PNG edition."""
+    """The place that contains the aligned images, and image name without suffix → path in the place. The
+    folder may be nested in one of the same name, and has another name in the authors' PNG edition."""
     for place in places(root, "celeba|align"):
         folders: dict[str, dict[str, str]] = {}
         for name in place.names:
@@ -97,15 +101,18 @@ def find_images(root: Place) -> tuple[Place, dict[str, str]]:
             if re.fullmatch(r"\d{6}\.(jpe?g|png)", file, re.IGNORECASE):
                 folders.setdefault(inside, {}).setdefault(file[:6], name)
         # file names in BSDS500 may have six digits too
-        named = [inside for inside in folders if re.search("celeba(?!.*/images/(train|val|test)$)", inside, re.IGNORECASE)]
+        named = [inside for inside in folders
+                 if re.search("celeba(?!.*/images/(train|val|test)$)", inside, re.IGNORECASE)]
         if named:
-            return place, folders[max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))]
+            return place, folders[
+                max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))]
     raise Missing("img_align_celeba (a folder or img_align_celeba.zip)")
 
 
-def _list(root: Place, stem: str, header: list[str]) -> tuple[Path, list[str], Iterator[tuple[str, list[str]]]]:
-    """Path, header and rows of a list, each row with the image name without suffix. `header` is used if the list has
-    none."""
+def _list(root: Place, stem: str,
+          header: list[str]) -> tuple[Path, list[str], Iterator[tuple[str, list[str]]]]:
+    """Path, header and rows of a list, each row with the image name without suffix. `header` is used if the
+    list has none."""
     found = find(root, f"celeba|{stem}", stem + ".txt", stem + ".csv")
     if found is None:
         raise Missing(f"{stem}.txt (or .csv)")
@@ -125,7 +132,8 @@ def _list(root: Place, stem: str, header: list[str]) -> tuple[Path, list[str], I
 
 
 def _cells(path: Path, lines: list[str]) -> Iterator[list[str]]:
-    """The rows of a table separated by commas, semicolons or blanks, without the line that contains their number."""
+    """The rows of a table separated by commas, semicolons or blanks, without the line that contains their
+    number."""
     if lines and lines[0].strip().isdecimal():
         lines = lines[1:]
     separator = next((mark for mark in ",;" if lines and mark in lines[0]), None)

@@ -1,7 +1,7 @@
 """Finding and reading files in the folder of the original data, and in the archives that it contains.
 
-A `Place` is a folder or an archive with all files below it. Metadata files of operating systems and archivers are
-ignored. Archives are not unpacked to disk, and no content is ever executed.
+A `Place` is a folder or an archive with all files below it. Metadata files of operating systems and archivers
+are ignored. Archives are not unpacked to disk, and no content is ever executed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ ARCHIVES = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNOREC
 IMAGES = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 # in addition to hidden files, such as macOS's "._*"
 JUNK = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError)
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, struct.error,
+          ValueError)
 AGAIN = "it is truncated, damaged or another file; download it again"
 
 
@@ -42,8 +43,8 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A folder or an archive: the files below it, such as "images/train/1.jpg", in the order in which they are fastest
-    to read, and a function that reads one of them."""
+    """A folder or an archive: the files below it, such as "images/train/1.jpg", in the order in which they
+    are fastest to read, and a function that reads one of them."""
 
     path: Path
     names: list[str]
@@ -77,7 +78,8 @@ def folder(root: Path) -> Place:
                         seen.add(key)  # a link may form a cycle
                         waiting.append(f"{inside}{entry.name}/")
         except OSError as problem:
-            raise InputError(f"{root / inside} cannot be read as a folder ({problem.strerror}); make it readable") from None
+            raise InputError(f"{root / inside} cannot be read as a folder ({problem.strerror}); "
+                             "make it readable") from None
     return Place(root, sorted(names), lambda name: files.read_bytes(root / name))
 
 
@@ -105,8 +107,8 @@ def find(root: Place, hint: str, *names: str) -> tuple[Place, str] | None:
 
 @lru_cache(maxsize=16)
 def archive(path: Path, size: int, changed: int) -> Place:
-    """A zip or tar archive, without unpacking it to disk. `size` and `changed` (the modification time) are part of the
-    cache key."""
+    """A zip or tar archive, without unpacking it to disk. `size` and `changed` (the modification time) are
+    part of the cache key."""
     try:
         return _zip(path) if path.suffix.lower() == ".zip" else _tar(path)
     except NotImplementedError:
@@ -162,8 +164,8 @@ def gather(*readers: Callable[[], Any]) -> list[Any]:
 
 
 def decode(place: Place, name: str) -> np.ndarray:
-    """Decode a JPEG or PNG to (H, W, 3) uint8. Other formats are refused, since some of Pillow's decoders start
-    programs."""
+    """Decode a JPEG or PNG to (H, W, 3) uint8. Other formats are refused, since some of Pillow's decoders
+    start programs."""
     path, data = place.path / name, place.read(name)
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
@@ -184,8 +186,8 @@ def text(place: Place, name: str) -> str:
 
 
 def unzipped(path: Path, data: bytes) -> bytes:
-    """The content of a file, decompressed if it is a gzip file. (Browsers may decompress a .gz file and keep its
-    name.)"""
+    """The content of a file, decompressed if it is a gzip file. (Browsers may decompress a .gz file and keep
+    its name.)"""
     try:
         return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except DAMAGE as problem:

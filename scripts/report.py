@@ -1,14 +1,16 @@
-"""Create all figures and tables of the report from released weights: `python -m scripts.report --data hw3_data`.
+"""Create all figures and tables of the report from released weights:
+`python -m scripts.report --data hw3_data`.
 
-The output in report/ consists of the figures of faces, loss curves, t-SNE, confusion matrices, misclassified digits,
-prediction files, results.json with all numbers, and the pages report.md and notebook.md (with `--html` and `--pdf`,
-also as self-contained files). If a part cannot be created, the others are still created, and an error names it at the
-end. All requested parts are created anew; `scripts/results.sh` requests only those older than their weights or data.
-`--runs FOLDER` uses the networks of the run folders of scripts/results.sh instead of the released ones (tables of
-complete runs still come from the cards). `--write` updates the tables and numbers in README.md, and needs no data.
+The output in report/ consists of the figures of faces, loss curves, t-SNE, confusion matrices, misclassified
+digits, prediction files, results.json with all numbers, and the pages report.md and notebook.md (with
+`--html` and `--pdf`, also as self-contained files). If a part cannot be created, the others are still
+created, and an error names it at the end. All requested parts are created anew; `scripts/results.sh` requests
+only those older than their weights or data. `--runs FOLDER` uses the networks of the run folders of
+scripts/results.sh instead of the released ones (tables of complete runs still come from the cards). `--write`
+updates the tables and numbers in README.md, and needs no data.
 
-The templates are scripts/report.md and scripts/notebook.md, in which {a name in braces} stands for a number (see
-`scripts/report_numbers.py` for the names) and <!-- table: a name --> for a table.
+The templates are scripts/report.md and scripts/notebook.md, in which {a name in braces} stands for a number
+(see `scripts/report_numbers.py` for the names) and <!-- table: a name --> for a table.
 """
 
 from __future__ import annotations
@@ -40,13 +42,15 @@ def main() -> None:
                         help="data folder created by scripts.prepare_data")
     parser.add_argument("--output", type=Path, default=ROOT / "report", help="output folder")
     parser.add_argument("--runs", type=Path, metavar="FOLDER",
-                        help="folder that contains the run folders of scripts/results.sh (default: released weights)")
+                        help="folder that contains the run folders of scripts/results.sh "
+                        "(default: released weights)")
     parser.add_argument("--only", metavar="NAME",
                         help="create only parts whose names start with NAME: faces, losses, tsne, "
                         "digits, text (the pages and results.json)")
     parser.add_argument("--html", action="store_true",
                         help="also write report.html and notebook.html, with embedded pictures")
-    parser.add_argument("--pdf", action="store_true", help="also write report.pdf and notebook.pdf (needs WeasyPrint)")
+    parser.add_argument("--pdf", action="store_true",
+                        help="also write report.pdf and notebook.pdf (needs WeasyPrint)")
     parser.add_argument("--write", action="store_true", help="only update the numbers in README.md")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
@@ -54,8 +58,8 @@ def main() -> None:
         write_readme(ROOT / "README.md")
         return
     if args.runs and not args.runs.is_dir():
-        raise InputError(f"{args.runs} is not a folder; --runs takes the folder that contains the run folders of "
-                         "scripts/results.sh")
+        raise InputError(f"{args.runs} is not a folder; --runs takes the folder that contains "
+                         "the run folders of scripts/results.sh")
     every = parts(args.output, args.runs, args.data, choose_device(args.device))
     only = args.only or ""
     wanted = [part for part in every if part.name.startswith(only)]
@@ -86,8 +90,8 @@ def build(wanted: list[Part]) -> list[str]:
 
 
 def write_report(output: Path, html: bool = False, pdf: bool = False) -> list[str]:
-    """Write results.json and the pages from the content of the folder, optionally also as HTML and PDF. Returns a
-    message for each file that could not be read or written."""
+    """Write results.json and the pages from the content of the folder, optionally also as HTML and PDF.
+    Returns a message for each file that could not be read or written."""
     results, problems = report_numbers.gather()
     results["measured"] = report_numbers.measured(output / "measured", problems)
     results["networks"] = architecture.networks()
@@ -112,7 +116,8 @@ def report_text(template: str, results: dict[str, Any]) -> tuple[str, list[str]]
     """The template with numbers and tables filled in, and a message for each unknown name."""
     problems: list[str] = []
     networks = architecture.tables(results["networks"])
-    tables = {"networks": "\n\n".join(networks.values()), **{f"network: {title}": table for title, table in networks.items()},
+    tables = {"networks": "\n\n".join(networks.values()),
+              **{f"network: {title}": table for title, table in networks.items()},
               **report_tables.tables(results)}
 
     def table(found: re.Match[str]) -> str:
@@ -132,22 +137,27 @@ def page(text: str, folder: Path) -> str:
         path = folder / found[1]
         if not path.is_file():
             return found[0]
-        return f'src="data:{mimetypes.guess_type(path)[0]};base64,{base64.b64encode(read_bytes(path)).decode()}"'
+        return (f'src="data:{mimetypes.guess_type(path)[0]};base64,'
+                f'{base64.b64encode(read_bytes(path)).decode()}"')
 
     body = re.sub(r'src="([^"]+)"', embed, markdown.markdown(text, extensions=["tables", "toc"]))
-    style = ("body{max-width:60em;margin:2em auto;font-family:sans-serif}td,th{padding:.2em .6em;"
-             "border-bottom:1px solid #ccc;text-align:left}table{border-collapse:collapse;font-size:85%;margin:1em 0}"
-             "img{max-width:100%}@page{size:A4;margin:16mm}@media print{body{font-size:9pt;margin:0}table{font-size:6.5pt}"
-             "td,th{padding:.15em .35em}code{overflow-wrap:anywhere}td img{max-width:75mm}h1,h2{break-after:avoid}"
+    style = ("body{max-width:60em;margin:2em auto;font-family:sans-serif}"
+             "td,th{padding:.2em .6em;border-bottom:1px solid #ccc;text-align:left}"
+             "table{border-collapse:collapse;font-size:85%;margin:1em 0}"
+             "img{max-width:100%}@page{size:A4;margin:16mm}"
+             "@media print{body{font-size:9pt;margin:0}table{font-size:6.5pt}td,th{padding:.15em .35em}"
+             "code{overflow-wrap:anywhere}td img{max-width:75mm}h1,h2{break-after:avoid}"
              "img,tr{break-inside:avoid}}")
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title><style>{style}</style>{body}</html>\n'
+    return ('<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title>'
+            f"<style>{style}</style>{body}</html>\n")
 
 
 def printed(html: str) -> bytes:
     """HTML page → PDF, on A4."""
     import weasyprint
 
-    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)  # no warnings about pictures that are not published
+    # no warnings about pictures that are not published
+    logging.getLogger("weasyprint").setLevel(logging.CRITICAL)
     return weasyprint.HTML(string=html).write_pdf(presentational_hints=True)  # for the widths of pictures
 
 
@@ -162,15 +172,16 @@ def write_readme(path: Path) -> None:
 
 
 def readme_text(text: str, results: dict[str, Any]) -> tuple[str, list[str]]:
-    """README.md with the summary table between its two markers and the numbers before the names in its text updated,
-    and a message for each unknown name."""
+    """README.md with the summary table between its two markers and the numbers before the names in its text
+    updated, and a message for each unknown name."""
     if text.count(BEGIN) != 1 or END not in text.partition(BEGIN)[2]:
         raise InputError(f"README.md lacks the markers {BEGIN} and {END}; insert them around the table")
     before, _, rest = text.partition(BEGIN)
     tables = report_tables.summary_table(results)
     problems: list[str] = []
     known = report_numbers.names(results)
-    before, after = (report_numbers.refill(part, known, problems) for part in (before, rest.partition(END)[2]))
+    before, after = (report_numbers.refill(part, known, problems)
+                     for part in (before, rest.partition(END)[2]))
     return f"{before}{BEGIN}\n{tables}\n{END}{after}", problems
 
 

@@ -1,9 +1,11 @@
-"""The numbers used in README.md and in the report: reads them from the cards of released weights (such as gan/weights/)
-and of other runs (such as gan/results/) and from pilots.json, validates them, and gives them names.
+"""The numbers used in README.md and in the report: reads them from the cards of released weights (such as
+gan/weights/) and of other runs (such as gan/results/) and from pilots.json, validates them, and gives them
+names.
 
-In a text, `{dann/dann-mnistm-svhn.svhn test.accuracy:.1f}` stands for a number. The name consists of a card (its path
-without `weights`, `results` and suffix) and the keys in its metrics; a Python format may follow (default: two
-decimals). In README.md, which is edited directly, each number is followed by its name in a comment: `74.2<!-- {…} -->`.
+In a text, `{dann/dann-mnistm-svhn.svhn test.accuracy:.1f}` stands for a number. The name consists of a card
+(its path without `weights`, `results` and suffix) and the keys in its metrics; a Python format may follow
+(default: two decimals). In README.md, which is edited directly, each number is followed by its name in a
+comment: `74.2<!-- {…} -->`.
 """
 
 from __future__ import annotations
@@ -23,20 +25,24 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = {"gan": "gan.train", "acgan": "acgan.train", "dann": "dann.train", "adda": "adda.train"}
 DIRECTIONS = (("mnistm", "svhn"), ("svhn", "mnistm"))
 # accuracies in the original report, in the order of DIRECTIONS; it does not use self-training
-ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.27, 56.03), "target-only": (90.0, 91.0)}
+ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.27, 56.03),
+            "target-only": (90.0, 91.0)}
 # accuracies of the networks published by its author on our two test sets, on which they were not trained
 ORIGINAL_NETWORKS = {"dann": (42.2, 46.8), "adda": (59.1, 56.1)}
-# the best of 30 reports of the same homework, most of them selected by test accuracy; for self-training, of any method
+# the best of 30 reports of the same homework, most of them selected by test accuracy; for self-training, of
+# any method
 PEERS = {"source-only": (45.4, 53.0), "dann": (55.9, 82.6), "adda": (61.3, 67.6), "adda+st": (61.3, 84.4),
          "target-only": (94.3, 98.7)}
-# hash of the training images of an earlier MNIST-M of this repository, which blended digits with their grey levels,
-# unlike the published set
+# hash of the training images of an earlier MNIST-M of this repository, which blended digits with their grey
+# levels, unlike the published set
 EARLIER = "40b8b56d26f6dc58"
 
 ANY, COUNT, PERCENT, SHARE = Range(), Range(least=0), Range(least=0, most=100), Range(least=0, most=1)
 # the values that the tables use from a card, as schemas for `problem`
-RUN = {"command": str, "hardware": str, "steps": COUNT, "seconds": COUNT, "seed": COUNT, "metrics": {}, "options": {}, "data": {}}
-DIGITS = {**RUN, "options": {"preset": str, "precision": str, "method": str, "source": str, "target": str, "epochs": COUNT}}
+RUN = {"command": str, "hardware": str, "steps": COUNT, "seconds": COUNT, "seed": COUNT,
+       "metrics": {}, "options": {}, "data": {}}
+DIGITS = {**RUN, "options": {"preset": str, "precision": str, "method": str, "source": str, "target": str,
+                             "epochs": COUNT}}
 DISTANCES = {"FD": ANY, "KD x1000": ANY, "precision": SHARE, "recall": SHARE}
 CLASS = {**DISTANCES, "undecided": PERCENT, "undecided, real": PERCENT}
 FACES = {**RUN, "metrics": {
@@ -44,19 +50,20 @@ FACES = {**RUN, "metrics": {
     "pairs?": {"flipped": PERCENT, "flipped, 95 %": (PERCENT, PERCENT), "edit ratio": ANY},
     "classes?": {"with": CLASS, "without": CLASS}}}
 FORMS: dict[str, dict[str, Any]] = {"gan": {**FACES, "options": {"deviation?": ANY}},
-                                    "acgan": {**FACES, "options": {"attribute": str}}, "dann": DIGITS, "adda": DIGITS}
+                                    "acgan": {**FACES, "options": {"attribute": str}},
+                                    "dann": DIGITS, "adda": DIGITS}
 MEASURED: dict[str, Any] = {"title": str, "images": str, "accuracy": PERCENT, "per_class": []}
 PILOT: dict[str, Any] = {"columns": [str], "rows": [[str]]}
 
 
 def gather() -> tuple[dict[str, Any], list[str]]:
-    """The content of report/results.json on runs, with their metrics and provenance, and a message for each damaged
-    file. Runs whose numbers cannot be reproduced with the published data are only listed by name."""
+    """The content of report/results.json on runs, with their metrics and provenance, and a message for each
+    damaged file. Runs whose numbers cannot be reproduced with the published data are only listed by name."""
     problems: list[str] = []
     runs, ablation = cards(problems, "weights", "results"), cards(problems, "results/ablation")
     judge = tried(problems, read_card, ROOT / "scripts/weights/attributes.json", "scripts.attributes")
-    results = {"original report": ORIGINAL, "original networks": ORIGINAL_NETWORKS, "best of the peers": PEERS,
-               "runs": [*filter(holds, runs)],
+    results = {"original report": ORIGINAL, "original networks": ORIGINAL_NETWORKS,
+               "best of the peers": PEERS, "runs": [*filter(holds, runs)],
                "ablation": [*filter(holds, ablation)], "judge": judge or {}, "pilots": pilots(problems),
                "to be trained again": [run["card"] for run in runs + ablation if not holds(run)]}
     return json.loads(json.dumps(results)), problems  # converts tuples to lists, as when reading it back
@@ -64,7 +71,8 @@ def gather() -> tuple[dict[str, Any], list[str]]:
 
 def cards(problems: list[str], *folders: str) -> list[dict[str, Any]]:
     """The cards in these folders of the four packages, with the SHA-256 of released weights."""
-    paths = [path for package in PROGRAMS for folder in folders for path in sorted((ROOT / package / folder).glob("*.json"))]
+    paths = [path for package in PROGRAMS for folder in folders
+             for path in sorted((ROOT / package / folder).glob("*.json"))]
     return [card for path in paths if (card := tried(problems, read_run, path))]
 
 
@@ -78,13 +86,15 @@ def tried(problems: list[str], read: Callable[..., dict[str, Any]], *arguments: 
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """A card, with its path and the hash of its weights added. Raises InputError if it does not match its schema."""
+    """A card, with its path and the hash of its weights added. Raises InputError if it does not match its
+    schema."""
     package = path.relative_to(ROOT).parts[0]
     card = read_card(path, PROGRAMS[package])
     demand(path, card, FORMS[package])
     if FORMS[package] is DIGITS:
         accuracy = {"accuracy": PERCENT, "after steps?": {}}
-        demand(path, card["metrics"], {measurement(card): accuracy, f"{measurement(card, adabn=True)}?": accuracy})
+        demand(path, card["metrics"],
+               {measurement(card): accuracy, f"{measurement(card, adabn=True)}?": accuracy})
     weights = path.with_suffix(".safetensors")
     sha256 = hashlib.sha256(read_bytes(weights)).hexdigest() if weights.exists() else None
     ours = {"card": path.relative_to(ROOT).as_posix(), "weights": sha256}
@@ -103,32 +113,35 @@ def earlier(card: dict[str, Any]) -> bool:
 
 
 def outdated(name: str, value: Any) -> bool:
-    """Whether a metric was measured on the earlier MNIST-M: at that time, metrics did not contain a hash of the
-    images."""
+    """Whether a metric was measured on the earlier MNIST-M: at that time, metrics did not contain a hash of
+    the images."""
     return name.startswith("mnistm ") and not (isinstance(value, dict) and "images" in value)
 
 
 def holds(card: dict[str, Any]) -> bool:
-    """Whether this card's numbers can be reproduced with the published data. They cannot if the result was measured on
-    the earlier MNIST-M, or if weights that were trained on it are not released."""
+    """Whether this card's numbers can be reproduced with the published data. They cannot if the result was
+    measured on the earlier MNIST-M, or if weights that were trained on it are not released."""
     tested = "target" not in card["options"] or measurement(card) in card["metrics"]
     return tested and (bool(card["weights"]) or not earlier(card))
 
 
 def pilots(problems: list[str]) -> dict[str, Any]:
-    """The tables in pilots.json, of runs of which only the numbers were kept. Those on the earlier MNIST-M are
-    excluded."""
+    """The tables in pilots.json, of runs of which only the numbers were kept. Those on the earlier MNIST-M
+    are excluded."""
     path = ROOT / "scripts/pilots.json"
     found = tried(problems, read_object, path) or {}
     wrong = [name for name, pilot in found.items()
-             if problem(pilot, PILOT, name) or any(len(row) != len(pilot["columns"]) for row in pilot["rows"])]
+             if problem(pilot, PILOT, name)
+             or any(len(row) != len(pilot["columns"]) for row in pilot["rows"])]
     problems.extend(f"{path} is damaged: {name!r} is not a table with columns and rows" for name in wrong)
-    return {name: pilot for name, pilot in found.items() if name not in wrong and not pilot.get("on the earlier MNIST-M")}
+    return {name: pilot for name, pilot in found.items()
+            if name not in wrong and not pilot.get("on the earlier MNIST-M")}
 
 
 def measured(folder: Path, problems: list[str]) -> dict[str, Any]:
     """The measurements of the released networks by this report, by name."""
-    return {path.stem: figures for path in sorted(folder.glob("*.json")) if (figures := tried(problems, read_figures, path))}
+    return {path.stem: figures for path in sorted(folder.glob("*.json"))
+            if (figures := tried(problems, read_figures, path))}
 
 
 def read_figures(path: Path) -> dict[str, Any]:
@@ -148,9 +161,9 @@ def demand(path: Path, value: Any, form: Any) -> None:
 
 
 def problem(value: Any, form: Any, name: str = "it") -> str | None:
-    """Describes the first mismatch between a value and the schema `form`, or returns None. A schema is a type, the
-    `Range` of a number, [the schema of all items of a list], (the schema of each item), or a dictionary from keys (with
-    ? if optional) to schemas."""
+    """Describes the first mismatch between a value and the schema `form`, or returns None. A schema is a
+    type, the `Range` of a number, [the schema of all items of a list], (the schema of each item), or a
+    dictionary from keys (with ? if optional) to schemas."""
     if value is None:
         return f"{name} is missing"
     if isinstance(form, Range):
@@ -195,7 +208,8 @@ def names(results: Mapping[str, Any]) -> dict[str, float | str]:
                 least, to, most = cell.partition(" to ")
                 name = f"pilots.{title}.{row[0]}.{column}"
                 found |= {name: cell, **({f"{name}.least": least, f"{name}.most": most} if to else {})}
-    return found | flat("judge", results["judge"].get("metrics", {})) | flat("measured", results.get("measured", {}))
+    return (found | flat("judge", results["judge"].get("metrics", {}))
+            | flat("measured", results.get("measured", {})))
 
 
 def flat(name: str, value: Any) -> dict[str, float | str]:
@@ -212,8 +226,8 @@ MISSING = "(missing)"
 
 
 def fill(text: str, known: Mapping[str, float | str], problems: list[str]) -> str:
-    """The text with each name in braces replaced by its number. Unknown names and invalid formats are appended to
-    `problems`."""
+    """The text with each name in braces replaced by its number. Unknown names and invalid formats are
+    appended to `problems`."""
     def number(found: re.Match[str]) -> str:
         return _formatted(found[1], found[2], known, problems)
 

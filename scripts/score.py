@@ -1,7 +1,8 @@
 """Accuracy of a prediction file: `python -m scripts.score PRED.csv TRUTH.csv`.
 
-For complete files, the accuracy is that of the course's scorer. But the latter ignores missing rows (with 2 correct
-rows of 10,000, it reports 100 %); here, missing, extra and duplicate rows, and labels that are not digits, are errors.
+For complete files, the accuracy is that of the course's scorer. But the latter ignores missing rows (with 2
+correct rows of 10,000, it reports 100 %); here, missing, extra and duplicate rows, and labels that are not
+digits, are errors.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def read(path: Path) -> dict[str, int]:
     for name, *values in rows:
         label = digit(values[0]) if values and not "".join(values[1:]).strip() else None
         if label is None:
-            raise InputError(f"{path}: the row {','.join([name, *values])!r} is not a name and a digit from 0 to 9")
+            raise InputError(f"{path}: the row {','.join([name, *values])!r} is not a name and a digit "
+                             "from 0 to 9")
         duplicates += [name] if name in labels else []
         labels[name] = label
     if duplicates:
@@ -44,8 +46,9 @@ def main() -> None:
     parser.add_argument("truth", type=Path, metavar="TRUTH.csv", help="true labels, in the same format")
     args = parser.parse_args()
     predicted, true = read(args.prediction), read(args.truth)
-    wrong = [listed(names, what) for what, names in (("missing", list(true.keys() - predicted.keys())),
-                                                     ("extra", list(predicted.keys() - true.keys()))) if names]
+    wrong = [listed(names, what)
+             for what, names in (("missing", list(true.keys() - predicted.keys())),
+                                 ("extra", list(predicted.keys() - true.keys()))) if names]
     if wrong:
         raise InputError(f"{args.prediction} does not match {args.truth}: {'; '.join(wrong)}")
     correct = sum(predicted[name] == label for name, label in true.items())

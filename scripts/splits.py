@@ -1,5 +1,5 @@
-"""Writing a split of the course's layout: a folder of numbered PNGs, a CSV, and a note that identifies the source
-data."""
+"""Writing a split of the course's layout: a folder of numbered PNGs, a CSV, and a note that identifies the
+source data."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from common.cores import cores
 
 @dataclass(frozen=True)
 class Split:
-    """The content of a split: `count` images, image(index); the columns of the CSV after the name, and its rows;
-    `mark`, a hash of the source data; a summary for the user; and how digits are blended (MNIST-M only)."""
+    """The content of a split: `count` images, image(index); the columns of the CSV after the name, and its
+    rows; `mark`, a hash of the source data; a summary for the user; and how digits are blended (MNIST-M
+    only)."""
 
     count: int
     image: Callable[[int], Image.Image]
@@ -37,7 +38,8 @@ class Split:
 
 @contextlib.contextmanager
 def building(to: Path) -> Iterator[None]:
-    """Create the folder if necessary, and lock it for this process. If a new folder stays empty, it is removed."""
+    """Create the folder if necessary, and lock it for this process. If a new folder stays empty, it is
+    removed."""
     new = not to.exists()
     files.make_folder(to)
     try:
@@ -50,8 +52,8 @@ def building(to: Path) -> Iterator[None]:
 
 
 def write_split(home: Path, split: str, made: Split) -> None:
-    """Write home/split/00000.png … and home/split.csv. A note identifies the source data, so that images from different
-    sources are not mixed or overwritten. Existing images from the same source are kept."""
+    """Write home/split/00000.png … and home/split.csv. A note identifies the source data, so that images from
+    different sources are not mixed or overwritten. Existing images from the same source are kept."""
     images, note = home / split, home / f".{split}.json"
     files.make_folder(images)
     _claim(home, images, note, made)
@@ -65,7 +67,8 @@ def write_split(home: Path, split: str, made: Split) -> None:
     def draw(index: int) -> None:
         buffer = io.BytesIO()
         made.image(index).save(buffer, "PNG", compress_level=1)
-        files.write(images / names[index], buffer.getvalue(), tidy=False)  # atomic: a file of this name is complete
+        # atomic: a file of this name is complete
+        files.write(images / names[index], buffer.getvalue(), tidy=False)
 
     pool = ThreadPoolExecutor(cores())
     try:
@@ -84,8 +87,10 @@ def _claim(home: Path, images: Path, note: Path, made: Split) -> None:
     remedy = f"remove {home} or choose another --to"
     if not os.path.lexists(note):
         if any(not name.startswith(".") for name in os.listdir(images)):
-            raise InputError(f"{images} already contains files, but no note that identifies their source; {remedy}")
-        files.write(note, json.dumps({"made_from": made.mark} | ({"blend": made.blend} if made.blend else {})) + "\n")
+            raise InputError(f"{images} already contains files, but no note that identifies their source; "
+                             f"{remedy}")
+        files.write(note, json.dumps({"made_from": made.mark}
+                                     | ({"blend": made.blend} if made.blend else {})) + "\n")
         return
     try:
         before = files.read_object(note)
@@ -95,7 +100,8 @@ def _claim(home: Path, images: Path, note: Path, made: Split) -> None:
         raise InputError(f"{note} is damaged (it does not identify the source of the images); {remedy}")
     if before.get("blend") != made.blend:
         raise InputError(f"{images} contains digits that an older version blended with their grey levels, "
-                         f"while the published MNIST-M binarises them first: results on the two differ; {remedy}")
+                         "while the published MNIST-M binarises them first: results on the two differ; "
+                         f"{remedy}")
     if before["made_from"] != made.mark:
         raise InputError(f"{images} contains images made from other originals or with another seed; {remedy}")
 

@@ -12,8 +12,8 @@ def generator(seed=0):
 
 def strong(images, generator):
     """The pipeline with all transformations enabled."""
-    return augment.strong(images, generator, zoom=(0.8, 1.2), neighbour_share=0.5, stroke_share=0.5, texture_share=0.5,
-                          invert=True)
+    return augment.strong(images, generator, zoom=(0.8, 1.2), neighbour_share=0.5, stroke_share=0.5,
+                          texture_share=0.5, invert=True)
 
 
 @pytest.mark.parametrize("images", [torch.rand(8, 3, 28, 28), torch.zeros(4, 3, 28, 28)])
@@ -27,7 +27,8 @@ def test_strong_is_reproducible_and_finite(images):
 
 def test_affine_without_range_is_the_identity():
     images = torch.rand(4, 3, 28, 28)
-    torch.testing.assert_close(augment.affine(images, 0, (1, 1), 0, 0, generator(), stretch=(0, 0)), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(augment.affine(images, 0, (1, 1), 0, 0, generator(), stretch=(0, 0)), images,
+                               atol=1e-5, rtol=0)
 
 
 def test_zoom_enlarges():
@@ -63,7 +64,8 @@ def test_neighbours_come_from_other_images_and_leave_the_middle():
 
 
 def test_inversion_keeps_the_digit():
-    """Recolouring maps images with two values to images with two values, so that the strokes are preserved."""
+    """Recolouring maps images with two values to images with two values, so that the strokes are
+    preserved."""
     images = torch.zeros(64, 3, 8, 8)
     images[:, :, :, 4:] = 1
     out = augment.recolour(images, True, generator())
@@ -75,7 +77,8 @@ def test_without_inversion_dark_stays_dark():
     images = torch.zeros(2000, 3, 4, 4)
     images[:, :, :, 2:] = 1
     out = augment.recolour(images, False, generator())
-    assert (out[..., 0] < out[..., 3]).float().mean() > 0.995  # with a total near zero, a channel may become constant
+    # with a total near zero, a channel may become constant
+    assert (out[..., 0] < out[..., 3]).float().mean() > 0.995
     assert not torch.equal(out, images)
 
 
@@ -105,10 +108,12 @@ def test_texture_changes_sign_under_the_stroke():
 def test_hard_contrast_makes_soft_strokes_hard_to_a_different_degree():
     images = torch.linspace(0.4, 0.6, 28).expand(200, 3, 28, 28)
     out = augment.hard_contrast(images, generator())
-    assert (out.amin((1, 2, 3)) == 0).all() and (out.amax((1, 2, 3)) == 1).all() and (out.diff(dim=3) >= 0).all()
+    assert ((out.amin((1, 2, 3)) == 0).all() and (out.amax((1, 2, 3)) == 1).all()
+            and (out.diff(dim=3) >= 0).all())
     between = ((out > 0) & (out < 1)).float().mean((1, 2, 3))
     assert between.min() < 0.1 and between.max() > 0.3
-    assert augment.hard_contrast(torch.full((9, 3, 28, 28), 0.3), generator()).std() < 1e-6  # nothing to amplify
+    # nothing to amplify
+    assert augment.hard_contrast(torch.full((9, 3, 28, 28), 0.3), generator()).std() < 1e-6
 
 
 def test_texture_has_hard_edges_where_the_image_has_soft_ones():
