@@ -1,4 +1,5 @@
-"""The class loss of ACGAN (Odena et al., ICML 2017). The source loss L_S (equation 2) is in common.adversary."""
+"""The class loss of ACGAN (Odena et al., ICML 2017). The source loss L_S (equation 2) is in
+common.adversary."""
 
 from __future__ import annotations
 
@@ -7,16 +8,17 @@ from torch import Tensor
 
 
 def class_loss(logits: Tensor, c: Tensor) -> Tensor:
-    """-L_C (equation 3): binary cross-entropy of class logits (N,) with the true or requested classes (N,), 0 or 1. For
-    logits (N, K), the sum over K attributes. Both networks minimise it: D maximises L_S + L_C, G maximises L_C -
-    L_S."""
+    """-L_C (equation 3): binary cross-entropy of class logits (N,) with the true or requested classes (N,),
+    0 or 1. For logits (N, K), the sum over K attributes. Both networks minimise it: D maximises L_S + L_C,
+    G maximises L_C - L_S."""
     return F.binary_cross_entropy_with_logits(logits.float(), c.float(), reduction="sum") / len(logits)
 
 
 def pair_loss(made: Tensor) -> Tensor:
-    """Mean absolute difference within the pairs of a batch, in pixels (N, 3, 64, 64) or in logits (N, K). The i-th and
-    the (N/2 + i)-th face are generated from the same noise vector. The loss discourages changes that the class does not
-    require (not in the paper). The difference is absolute, not squared, to favour sparse changes."""
+    """Mean absolute difference within the pairs of a batch, in pixels (N, 3, 64, 64) or in logits (N, K). The
+    i-th and the (N/2 + i)-th face are generated from the same noise vector. The loss discourages changes that
+    the class does not require (not in the paper). The difference is absolute, not squared, to favour sparse
+    changes."""
     one, other = made.float().chunk(2)
     return (one - other).abs().mean()
 

@@ -1,8 +1,10 @@
-"""Accuracy of trained networks on a test split: `python -m adda.evaluate --weights RUN/weights.safetensors --data hw3_data`.
+"""Accuracy of trained networks on a test split:
+`python -m adda.evaluate --weights RUN/weights.safetensors --data hw3_data`.
 
-Prints accuracy, per-class accuracy and the confusion matrix on the target's test images (or those of --domain), and writes them
-as JSON where --json names a file. Where the run folder holds checkpoints of self-training, an `oracle` line says what choosing
-among them by target labels would have given. That is no result: a method that adapts has no such labels.
+Prints accuracy, per-class accuracy and the confusion matrix on the target's test images (or those of
+--domain), and writes them as JSON where --json names a file. Where the run folder holds checkpoints of
+self-training, an `oracle` line says what choosing among them by target labels would have given. That is no
+result: a method that adapts has no such labels.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 import sys
 
-# While `python -m dann.train` imports its modules, Ctrl-C should not print a traceback. common.cli.run_main handles it later.
+# While `python -m dann.train` imports its modules, Ctrl-C should not print a traceback. common.cli.run_main
+# handles it later.
 if sys.argv[:1] == ["-m"]:
     import signal
 

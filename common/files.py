@@ -1,7 +1,8 @@
 """Reading and writing of files, used by the whole project.
 
-A regular file is written atomically, through a temporary file in the same folder; a device or pipe is written to
-directly; symbolic links are followed. Only regular files are read, since reading a pipe or a device may never end.
+A regular file is written atomically, through a temporary file in the same folder; a device or pipe is written
+to directly; symbolic links are followed. Only regular files are read, since reading a pipe or a device may
+never end.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from typing import Any
 
 from common.cli import InputError
 
-UMASK = os.umask(0)  # reading the umask means setting it, which is not thread-safe, so it is read once, at import
+# reading the umask means setting it, which is not thread-safe, so it is read once, at import
+UMASK = os.umask(0)
 os.umask(UMASK)
 
 
 def write(path: Path, data: bytes | str, tidy: bool = True) -> None:
-    """Write a file atomically: a reader sees either the old or the new content, and a failure leaves no partial file.
-    The permissions of an existing file are kept. Text is encoded as UTF-8; undecodable bytes in file names are written
-    unchanged. Temporary files that a killed process left for the same path are removed, unless `tidy` is False (for
-    many files, call `tidy_folder` once instead). Raises InputError if the file cannot be written."""
+    """Write a file atomically: a reader sees either the old or the new content, and a failure leaves no
+    partial file. The permissions of an existing file are kept. Text is encoded as UTF-8; undecodable bytes in
+    file names are written unchanged. Temporary files that a killed process left for the same path are
+    removed, unless `tidy` is False (for many files, call `tidy_folder` once instead). Raises InputError if
+    the file cannot be written."""
     raw = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     if path.is_dir():
         raise InputError(f"{path} is a folder; choose a file")
@@ -58,12 +61,13 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InputError(f"the folder {path} cannot be created ({problem.strerror}); choose another path") from None
+        raise InputError(f"the folder {path} cannot be created ({problem.strerror}); "
+                         "choose another path") from None
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a regular file. Raises InputError if it does not exist or is not a regular file (a folder, a
-    pipe)."""
+    """The content of a regular file. Raises InputError if it does not exist or is not a regular file (a
+    folder, a pipe)."""
     try:
         # non-blocking, so that opening a pipe does not wait for a writer
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -113,8 +117,8 @@ def read_object(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
-    """Lock a folder for this process. Raises InputError if another process holds the lock; `what` describes that
-    process."""
+    """Lock a folder for this process. Raises InputError if another process holds the lock; `what` describes
+    that process."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -129,7 +133,8 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
 
 
 def tidy_folder(folder: Path, prefix: str = ".") -> None:
-    """Remove the temporary files that killed processes left in a folder, recognised by their being unlocked."""
+    """Remove the temporary files that killed processes left in a folder, recognised by their being
+    unlocked."""
     for name in glob.glob(glob.escape(os.path.join(folder, prefix)) + "*.part"):
         with contextlib.suppress(OSError):
             handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -173,7 +178,8 @@ def _replace(path: Path, raw: bytes, tidy: bool) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         if isinstance(problem, FileNotFoundError) and path.parent.is_dir():
-            return _replace(path, raw, tidy)  # another process removed the temporary file before it was locked
+            # another process removed the temporary file before it was locked
+            return _replace(path, raw, tidy)
         raise
 
 
@@ -183,8 +189,8 @@ def _prefix(path: Path) -> str:
 
 
 def _mode(path: Path) -> int:
-    """The permissions of the existing file, else those that open() would give (mkstemp creates files with mode
-    0600)."""
+    """The permissions of the existing file, else those that open() would give (mkstemp creates files with
+    mode 0600)."""
     with contextlib.suppress(OSError):
         return stat.S_IMODE(path.stat().st_mode)
     return 0o666 & ~UMASK

@@ -1,8 +1,9 @@
-"""Data-parallel training with torchrun: `torchrun --nproc-per-node 4 -m gan.train …`, on one or several machines.
+"""Data-parallel training with torchrun: `torchrun --nproc-per-node 4 -m gan.train …`, on one or several
+machines.
 
-Every process draws the whole batch from the same random streams and takes its share of it; DistributedDataParallel
-averages the gradients. Only the first process writes the run folder and prints. Without torchrun, or with one
-process, every function here returns its input unchanged.
+Every process draws the whole batch from the same random streams and takes its share of it;
+DistributedDataParallel averages the gradients. Only the first process writes the run folder and prints.
+Without torchrun, or with one process, every function here returns its input unchanged.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def join(device: str) -> str:
 
 def scratch(resumed: Path | None) -> Path | None:
     """None for the first process, which uses the real run folder. The other processes do the same work in a
-    temporary folder, which gets the checkpoint and the stages of the resumed run and is deleted at the end."""
+    temporary folder, which gets the checkpoint and the stages of the resumed run and is deleted at the
+    end."""
     if RANK == 0:
         return None
     folder = Path(tempfile.mkdtemp(prefix="hw3-"))
@@ -65,8 +67,8 @@ def scratch(resumed: Path | None) -> Path | None:
 
 
 def share(whole: Tensor, dim: int = 0) -> Tensor:
-    """The part of a batch for this process: every COUNT-th sample along `dim`. InputError if the batch cannot be
-    divided equally."""
+    """The part of a batch for this process: every COUNT-th sample along `dim`. InputError if the batch cannot
+    be divided equally."""
     if whole.shape[dim] % COUNT:
         raise InputError(f"{whole.shape[dim]} samples of a batch cannot be shared equally among {COUNT} "
                          "processes; choose another --batch")
@@ -79,9 +81,9 @@ def own(step: int) -> int:
 
 
 def parallel(network: T) -> T:
-    """The network to train with. It shares the weights of the given one, averages gradients over all processes,
-    and on GPUs computes BatchNorm statistics from the whole batch. Code that saves or averages weights keeps using
-    the given network."""
+    """The network to train with. It shares the weights of the given one, averages gradients over all
+    processes, and on GPUs computes BatchNorm statistics from the whole batch. Code that saves or averages
+    weights keeps using the given network."""
     if COUNT == 1:
         return network
     kept = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
@@ -108,8 +110,8 @@ def mean_of_all(value: Tensor) -> Tensor:
 
 
 def anyone(wants: bool) -> bool:
-    """Whether the condition holds in any process. All must stop after the same step, or some would wait for the
-    others."""
+    """Whether the condition holds in any process. All must stop after the same step, or some would wait for
+    the others."""
     if COUNT == 1:
         return wants
     answer = torch.tensor(int(wants))

@@ -1,8 +1,8 @@
 """Random number streams: each purpose has its own stream, which depends only on (seed, purpose, step).
 
-A resumed training therefore draws the same numbers as an uninterrupted one, without saved random states, and different
-purposes draw independently. Everything is drawn on the CPU, so that a training on a GPU sees the same batches and the
-same augmentation as one on the CPU. (The only exception is dropout.)
+A resumed training therefore draws the same numbers as an uninterrupted one, without saved random states, and
+different purposes draw independently. Everything is drawn on the CPU, so that a training on a GPU sees the
+same batches and the same augmentation as one on the CPU. (The only exception is dropout.)
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def stream(seed: int, purpose: str, step: int = 0) -> torch.Generator:
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy a CPU tensor to the device. Copies to a GPU use pinned memory, so that they do not wait for its queued
-    work."""
+    """Copy a CPU tensor to the device. Copies to a GPU use pinned memory, so that they do not wait for its
+    queued work."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,5 +1,5 @@
-"""The notebooks run as tests: `python -m pytest --nbmake examples`. What they and Jupyter write goes into a folder that is
-thrown away."""
+"""The notebooks run as tests: `python -m pytest --nbmake examples`. What they and Jupyter write goes into a
+folder that is thrown away."""
 
 import tempfile
 

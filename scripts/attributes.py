@@ -1,8 +1,9 @@
-"""The judge of generated faces: an independent classifier of face attributes, which no generator was trained against.
+"""The judge of generated faces: an independent classifier of face attributes, which no generator was trained
+against.
 
-`python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the test
-faces. scripts.evaluate_faces computes its metrics from the features and predictions of the judge. The released weights
-are scripts/weights/attributes.safetensors.
+`python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the
+test faces. scripts.evaluate_faces computes its metrics from the features and predictions of the judge. The
+released weights are scripts/weights/attributes.safetensors.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Options:
     width: int = option(32, "channels of the first stage", least=1, most=512)
     epochs: int = option(10, "passes over the faces", least=1, most=10**6)
     batch: int = option(128, "faces per step", least=2, most=10**6)
-    lr: float = option(2e-3, "learning rate of AdamW, with warm-up and cosine decay to zero", above=0, most=10)
+    lr: float = option(
+        2e-3, "learning rate of AdamW, with warm-up and cosine decay to zero", above=0, most=10)
     weight_decay: float = option(1e-2, "weight decay of AdamW", least=0, most=10)
     ema: float = option(0.998, "decay of the EMA of the weights, which are released", least=0, below=1)
     seed: int = seed_option()
@@ -52,7 +54,8 @@ class Judge(nn.Module):
 
     def __init__(self, width: int, attributes: int) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(down_convolutions(width), GlobalPool(), nn.Linear(8 * width, FEATURES), nn.LeakyReLU(0.2))
+        self.trunk = nn.Sequential(down_convolutions(width), GlobalPool(), nn.Linear(8 * width, FEATURES),
+                                   nn.LeakyReLU(0.2))
         self.heads = nn.Linear(FEATURES, attributes)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +80,8 @@ def judged(judge: Judge, images: Tensor, batch: int = 500) -> tuple[Tensor, Tens
     device = next(judge.parameters()).device
     with torch.inference_mode():
         parts = [judge(to_faces(part.to(device))) for part in images.split(batch)]
-    return torch.cat([features.cpu() for features, _ in parts]), torch.cat([logits.cpu() for _, logits in parts])
+    return (torch.cat([features.cpu() for features, _ in parts]),
+            torch.cat([logits.cpu() for _, logits in parts]))
 
 
 def accuracies(logits: Tensor, attributes: Tensor) -> Tensor:
@@ -85,12 +89,14 @@ def accuracies(logits: Tensor, attributes: Tensor) -> Tensor:
     return 100 * ((logits > 0) == attributes.bool()).float().mean(0)
 
 
-def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str) -> Judge:
+def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device: torch.device,
+          precision: str) -> Judge:
     """Train with the mean binary cross-entropy of all attributes, on faces randomly mirrored and shifted."""
     torch.manual_seed(key(options.seed, "first weights"))
     judge = Judge(options.width, attributes.shape[1]).to(device)
     averaged = EMA(judge, options.ema)
-    optimiser = torch.optim.AdamW(judge.parameters(), options.lr, weight_decay=options.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(judge.parameters(), options.lr, weight_decay=options.weight_decay,
+                                  fused=True)
     parts = {"judge": judge, "averaged": averaged.network, "optimiser": optimiser}
     run.restore(parts)
     batches = Shuffled(len(images), options.batch, options.seed, "batches", device)
@@ -107,7 +113,8 @@ def train(options: Options, images: Tensor, attributes: Tensor, run: Run, device
         optimiser.step()
         averaged.update(judge, step)
         if run.log_due(step):
-            run.log(step + 1, len(index), {"loss": loss.item(), "named": accuracies(logits, attributes[index]).mean().item()})
+            run.log(step + 1, len(index), {
+                "loss": loss.item(), "named": accuracies(logits, attributes[index]).mean().item()})
     return estimate_statistics(averaged.network, [to_faces(part) for part in images[:10_000].split(500)])
 
 
@@ -121,29 +128,33 @@ def main() -> None:
         raise InputError(f"{setting.args.data}/face: only one of train.csv and test.csv has the attribute "
                          f"{different[0]!r}; both need the same attributes")
     if not columns:
-        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns besides image_name")
+        raise InputError(f"{setting.args.data}/face/train.csv has no attributes; it needs columns besides "
+                         "image_name")
     hashes = {"faces": content_hash(images), "attributes": content_hash(attributes)}
     if setting.args.dry_run:
-        training.show_plan(training.written(setting, hashes), Judge(options.width, len(columns)), len(images), 0, device)
+        training.show_plan(training.written(setting, hashes), Judge(options.width, len(columns)), len(images),
+                           0, device)
         return
     card: dict[str, Any] = {"attributes": columns}
 
     def trained(run: Run) -> Judge:
         judge = train(options, images.to(device), attributes.to(device), run, device, setting.precision)
-        figures = accuracies(judged(judge, test)[1], test_attributes[:, [test_columns.index(name) for name in columns]])
+        figures = accuracies(judged(judge, test)[1],
+                             test_attributes[:, [test_columns.index(name) for name in columns]])
         named = {column: round(value, 2) for column, value in zip(columns, figures.tolist(), strict=True)}
-        run.say(f"test accuracy: mean {figures.mean():.2f}; " + ", ".join(f"{name} {value:.1f}" for name, value in named.items()))
+        run.say(f"test accuracy: mean {figures.mean():.2f}; "
+                + ", ".join(f"{name} {value:.1f}" for name, value in named.items()))
         card["metrics"] = named
         return judge
 
-    training.carry_out(setting, name="attributes", steps=options.epochs * (len(images) // options.batch), data=hashes,
-                       command="python -m scripts.attributes" + flags(options, Options()),
+    training.carry_out(setting, name="attributes", steps=options.epochs * (len(images) // options.batch),
+                       data=hashes, command="python -m scripts.attributes" + flags(options, Options()),
                        measure="scripts.evaluate_faces --judge", train=trained, card=card)
 
 
 def faces_of(data: Path, split: str) -> tuple[Tensor, Tensor, list[str]]:
-    """Faces of a split in the course's layout, uint8 (N, 3, 64, 64), all their attributes (N, A), and the attributes'
-    names."""
+    """Faces of a split in the course's layout, uint8 (N, 3, 64, 64), all their attributes (N, A), and the
+    attributes' names."""
     folder = data / "face" / split
     images, names = read_images(folder, SIZE, square=True)
     return images, *read_attributes(folder.with_suffix(".csv"), names)

@@ -1,13 +1,15 @@
 """Speed of the training steps relative to baselines, and of inference: `python -m scripts.benchmark`.
 
-  step      a DANN step, relative to forward, backward and optimiser of the same network on random tensors on the device
+  step      a DANN step, relative to forward, backward and optimiser of the same network on random tensors on
+            the device
   adda      a step of ADDA's self-training, relative to the passes of student and teacher and the optimiser
-  gan       a DCGAN step, relative to the same baseline, and to a standard pipeline (ImageFolder, DataLoader, float32)
+  gan       a DCGAN step, relative to the same baseline, and to a standard pipeline (ImageFolder, DataLoader,
+            float32)
   feeding   a DANN step, relative to a standard pipeline (PNG folder, PIL transforms, DataLoader on all cores)
   grading   hw3_p3.sh on 10,000 images: time for import, decoding, network and writing
 
-The programs of a comparison run in turn, several times, and the minimum time of each counts, since other processes can
-only slow a program down. Everything runs on synthetic data.
+The programs of a comparison run in turn, several times, and the minimum time of each counts, since other
+processes can only slow a program down. Everything runs on synthetic data.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ STEPS, TURNS = 40, 6
 
 def main() -> None:
     parser = Parser(prog="python -m scripts.benchmark", description=__doc__)
-    parser.add_argument("--only", choices=("step", "adda", "gan", "feeding", "grading"), help="run only this benchmark")
+    parser.add_argument("--only", choices=("step", "adda", "gan", "feeding", "grading"),
+                        help="run only this benchmark")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -56,7 +59,8 @@ def main() -> None:
         folder = Path(name)
         os.environ["HW3_CACHE"] = str(folder / "cache")
         for domain in synthetic.DOMAINS:
-            synthetic.write_digits(folder, domain, "train", 100 * (10 + STEPS), seed=0)  # a batch for every step
+            # a batch for every step
+            synthetic.write_digits(folder, domain, "train", 100 * (10 + STEPS), seed=0)
         if args.only in (None, "step"):
             step(folder, device, precision)
         if args.only in (None, "adda"):
@@ -70,8 +74,9 @@ def main() -> None:
 
 
 def seconds_per_step(programs: dict[str, Callable[[int], Any]], device: torch.device) -> dict[str, float]:
-    """Seconds per step of each program, from the difference between a long and a short run, which excludes the set-up.
-    The minimum is taken for each length separately: the minimum of the differences would favour slow short runs."""
+    """Seconds per step of each program, from the difference between a long and a short run, which excludes
+    the set-up. The minimum is taken for each length separately: the minimum of the differences would favour
+    slow short runs."""
     best = {name: {steps: float("inf") for steps in (5, 5 + STEPS)} for name in programs}
     for _ in range(TURNS):
         for name, program in programs.items():
@@ -83,7 +88,8 @@ def seconds_per_step(programs: dict[str, Callable[[int], Any]], device: torch.de
     return {name: (times[5 + STEPS] - times[5]) / STEPS for name, times in best.items()}
 
 
-def ours(options: Options, data: Data, folder: Path, device: torch.device, precision: str) -> Callable[[int], Any]:
+def ours(options: Options, data: Data, folder: Path, device: torch.device,
+         precision: str) -> Callable[[int], Any]:
     """DANN's training as in the repository."""
     return lambda steps: train(options, data, quiet_run(folder, steps), device, precision)
 
@@ -97,8 +103,9 @@ def quiet_run(folder: Path, steps: int) -> runs.Run:
 
 def resident(build: Callable[[], Callable[[Tensor, Tensor, Tensor], None]], source: int, target: int,
              device: torch.device) -> Callable[[int], None]:
-    """Repeated steps on the same random batches in device memory. Each call builds the network anew, as a training
-    does: the time of a step varies by up to a sixth with the point in the process at which the network was built."""
+    """Repeated steps on the same random batches in device memory. Each call builds the network anew, as a
+    training does: the time of a step varies by up to a sixth with the point in the process at which the
+    network was built."""
     images = torch.rand(source, 3, 28, 28, device=device), torch.rand(target, 3, 28, 28, device=device)
     labels = torch.arange(source, device=device) % 10
 
@@ -109,7 +116,8 @@ def resident(build: Callable[[], Callable[[Tensor, Tensor, Tensor], None]], sour
     return program
 
 
-Programs = dict[str, Callable[[int], Any]]  # the programs of a comparison, as functions of the number of steps
+# the programs of a comparison, as functions of the number of steps
+Programs = dict[str, Callable[[int], Any]]
 
 
 def step(folder: Path, device: torch.device, precision: str) -> None:
@@ -122,24 +130,28 @@ def dann_programs(folder: Path, device: torch.device, precision: str) -> tuple[P
     bare = resident(lambda: network_step(options, device, precision, fast=True), options.batch,
                     options.views * options.batch, device)
     data = Data(folder, options.source, options.target, options.held_out, device)
-    return {"ours": ours(options, data, folder, device, precision), "bare": bare}, (1 + options.views) * options.batch
+    return ({"ours": ours(options, data, folder, device, precision), "bare": bare},
+            (1 + options.views) * options.batch)
 
 
 def adda_step(folder: Path, device: torch.device, precision: str) -> None:
-    print_ratio("self-training step", seconds_per_step(self_training_programs(folder, device, precision)[0], device))
+    print_ratio("self-training step",
+                seconds_per_step(self_training_programs(folder, device, precision)[0], device))
 
 
 def self_training_programs(folder: Path, device: torch.device, precision: str) -> tuple[Programs, int]:
     """The programs for self-training, and the number of images per step."""
-    options = dataclasses.replace(adda.options.preset("default", "adda+st", "mnistm", "svhn"), source_steps=0, adversarial_steps=0)
+    options = dataclasses.replace(adda.options.preset("default", "adda+st", "mnistm", "svhn"), source_steps=0,
+                                  adversarial_steps=0)
     data = Data(folder, options.source, options.target, options.held_out, device)
     network = adda.models.build("default", options.width)[0].to(device)
-    bare = resident(lambda: self_training_step(network, options, device, precision), options.source_batch, options.batch, device)
+    bare = resident(lambda: self_training_step(network, options, device, precision), options.source_batch,
+                    options.batch, device)
 
     def ours(steps: int) -> None:
         adapted = [adda.models.Adapted(network, network)] * options.students
-        adda.train.self_train(adapted, dataclasses.replace(options, self_training_steps=steps), data, quiet_run(folder, steps),
-                              device, precision)
+        adda.train.self_train(adapted, dataclasses.replace(options, self_training_steps=steps), data,
+                              quiet_run(folder, steps), device, precision)
 
     return {"ours": ours, "bare": bare}, options.source_batch + options.batch
 
@@ -162,14 +174,15 @@ def dcgan_programs(folder: Path, device: torch.device, precision: str) -> tuple[
     from torchvision import datasets, transforms
 
     options = gan.options.preset("default")
-    synthetic.write_faces(folder, "train", (6 + STEPS) * options.batch, seed=0)  # less than an epoch, so no samples
+    # less than an epoch, so no samples
+    synthetic.write_faces(folder, "train", (6 + STEPS) * options.batch, seed=0)
     faces = read_faces(folder, "train").images.to(device)
     real = torch.rand(options.batch, 3, 64, 64, device=device) * 2 - 1
     loader = torch.utils.data.DataLoader(
         datasets.ImageFolder(folder / "face", transforms.Compose([
-            transforms.Resize(64), transforms.CenterCrop(64), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
-            transforms.Normalize([0.5] * 3, [0.5] * 3)])), options.batch, shuffle=True, num_workers=os.cpu_count() or 1,
-        drop_last=True)
+            transforms.Resize(64), transforms.CenterCrop(64), transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])), options.batch, shuffle=True,
+        num_workers=os.cpu_count() or 1, drop_last=True)
 
     def ours(steps: int) -> None:
         gan.train.train(options, faces, quiet_run(folder, steps), device, precision)
@@ -212,7 +225,8 @@ def feeding(folder: Path, device: torch.device, precision: str) -> None:
     def usual(fast: bool) -> Callable[[int], None]:
         loaders = [torch.utils.data.DataLoader(Folder(folder / f"digits/{domain}/train"), batch, shuffle=True,
                                                num_workers=os.cpu_count() or 1, drop_last=True)
-                   for domain, batch in ((options.source, options.batch), (options.target, options.views * options.batch))]
+                   for domain, batch in ((options.source, options.batch),
+                                         (options.target, options.views * options.batch))]
 
         def program(steps: int) -> None:
             compute = network_step(options, device, precision, fast)
@@ -221,11 +235,12 @@ def feeding(folder: Path, device: torch.device, precision: str) -> None:
         return program
 
     data = Data(folder, options.source, options.target, options.held_out, device)
-    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "usual": usual(False), "fed": usual(True)},
-                             device)
+    times = seconds_per_step({"ours": ours(options, data, folder, device, precision), "usual": usual(False),
+                              "fed": usual(True)}, device)
     print(f"feeding: {1000 * times['usual']:.1f} ms per step with a standard pipeline (float32, contiguous), "
           f"{1000 * times['fed']:.1f} ms with our precision and layout, {1000 * times['ours']:.1f} ms ours: "
-          f"{times['usual'] / times['ours']:.2f} times (target 3) and {times['fed'] / times['ours']:.2f} times as fast")
+          f"{times['usual'] / times['ours']:.2f} times (target 3) and {times['fed'] / times['ours']:.2f} "
+          "times as fast")
 
 
 GRADING = """
@@ -255,11 +270,13 @@ def grading(folder: Path) -> None:
     script.write_text(GRADING)
     command = [sys.executable, str(script), str(folder / "digits/svhn/test"), str(folder / "out.csv")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    parts = [json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    parts = [json.loads(subprocess.run(command, env=environment, capture_output=True, text=True,
+                                       check=True).stdout)
              for _ in range(TURNS)]
     best = min(parts, key=sum)
     names = ("import", "decode", "network", "write")
-    shares = [f"{name} {seconds:.2f} s ({100 * seconds / sum(best):.0f} %)" for name, seconds in zip(names, best, strict=True)]
+    shares = [f"{name} {seconds:.2f} s ({100 * seconds / sum(best):.0f} %)"
+              for name, seconds in zip(names, best, strict=True)]
     print(f"grading 10,000 images: {sum(best):.1f} s; {', '.join(shares)}")
 
 

@@ -14,12 +14,16 @@ from scripts.report_numbers import DIRECTIONS, earlier, measurement
 
 RELEASED = ("dann", "adda+st")
 AGAIN = "to be trained again"
-EARLIER = ("Rows \"to be trained again\": an earlier MNIST-M of this repository kept the grey levels of the digits, whereas the "
-           "published set binarises them before blending. Results of networks trained on it are left out. † These released "
-           "weights were trained on it, with an earlier recipe. They are evaluated on the correct set, and will be replaced.")
-ROWS = (("source-only", "default", "source only: no target image touched"), ("source-only", "adabn", "the same, then AdaBN"),
-        ("dann", "default", "**DANN**, the weights of `hw3_p3.sh`"), ("dann", "seeds", "DANN, mean ± standard deviation"),
-        ("adda", "default", "ADDA, our network"), ("adda+st", "default", "**ADDA + self-training**, the weights of `hw3_p4.sh`"),
+EARLIER = ("Rows \"to be trained again\": an earlier MNIST-M of this repository kept the grey levels of the "
+           "digits, whereas the published set binarises them before blending. Results of networks trained on "
+           "it are left out. † These released weights were trained on it, with an earlier recipe. They are "
+           "evaluated on the correct set, and will be replaced.")
+ROWS = (("source-only", "default", "source only: no target image touched"),
+        ("source-only", "adabn", "the same, then AdaBN"),
+        ("dann", "default", "**DANN**, the weights of `hw3_p3.sh`"),
+        ("dann", "seeds", "DANN, mean ± standard deviation"),
+        ("adda", "default", "ADDA, our network"),
+        ("adda+st", "default", "**ADDA + self-training**, the weights of `hw3_p4.sh`"),
         ("adda+st", "seeds", "ADDA + self-training, mean ± standard deviation"),
         ("target-only", "default", "target only, the upper bound"))
 
@@ -29,25 +33,31 @@ CRITERIA = {"nuclear norm": "nuclear norm of the predictions", "confident": "sha
             "entropy": "low entropy of the predictions", "agreement": "agreement with the other runs"}
 
 SUMMARY = (("source-only", "source only: no target image"), ("dann", "**DANN**"), ("adda", "ADDA"),
-           ("adda+st", "**ADDA + self-training**"), ("target-only", "trained with the target's labels, the upper bound"))
+           ("adda+st", "**ADDA + self-training**"),
+           ("target-only", "trained with the target's labels, the upper bound"))
 
 # the original report's recipe (`--preset report`), row by row
-REPORT_ROWS = (("source-only", "report", "source only"), ("dann", "report", "DANN"), ("adda", "report", "ADDA"),
+REPORT_ROWS = (("source-only", "report", "source only"),
+               ("dann", "report", "DANN"),
+               ("adda", "report", "ADDA"),
                ("adda", "joint", "ADDA, both domains in one batch of the discriminator"),
                ("target-only", "report", "target only, the network of problem 4"),
                ("target-only", "DANN's network", "target only, the network of DANN"))
 
 
 # names of the cards in adda/results/ablation/, and titles of their rows
-ABLATION = (("source", "source only"), ("whole", "**all stages**"), ("one-student", "the same with one student"),
-            ("no-adversary", "the same without the adversary"), ("no-self-training", "the same without self-training"))
+ABLATION = (("source", "source only"), ("whole", "**all stages**"),
+            ("one-student", "the same with one student"), ("no-adversary", "the same without the adversary"),
+            ("no-self-training", "the same without self-training"))
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """All tables of the report, by their names in scripts/report.md. `results`: those of `gather` and `measured`."""
-    return {"results": results_table(results), "report's recipe": report_recipe_table(results), "runs": runs_table(results),
-            "ablation runs": runs_table(results, "ablation"), "ablation": ablation_table(results),
-            "deviations": deviations_table(results), "faces": faces_table(results), "classes": classes_table(results),
+    """All tables of the report, by their names in scripts/report.md. `results`: those of `gather` and
+    `measured`."""
+    return {"results": results_table(results), "report's recipe": report_recipe_table(results),
+            "runs": runs_table(results), "ablation runs": runs_table(results, "ablation"),
+            "ablation": ablation_table(results), "deviations": deviations_table(results),
+            "faces": faces_table(results), "classes": classes_table(results),
             "per class": per_class_table(results), "criteria": criteria_table(results),
             **{f"pilots: {name}": pilots_table(pilot) for name, pilot in results["pilots"].items()}}
 
@@ -92,43 +102,49 @@ def dagger(card: dict[str, Any]) -> str:
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Accuracies of all methods in both directions, with those of the original report and of the best peers."""
+    """Accuracies of all methods in both directions, with those of the original report and of the best
+    peers."""
     every = runs_of(results, "dann", "adda")
-    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | SVHN → MNIST-M (10,000) | the original "
-             "report's | best of 30 reports |", "|---|---|---|---|---|"]
+    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | "
+             "SVHN → MNIST-M (10,000) | the original report's | best of 30 reports |",
+             "|---|---|---|---|---|"]
     for method, kind, title in ROWS:
         cells = [cell(runs, kind) for runs in by_direction(every, method, "default")]
         others = [results[whose].get(method) for whose in ("original report", "best of the peers")]
-        shown = ["–" if pair is None or kind in ("seeds", "adabn") else f"{pair[0]:g}, {pair[1]:g}" for pair in others]
+        shown = ["–" if pair is None or kind in ("seeds", "adabn") else f"{pair[0]:g}, {pair[1]:g}"
+                 for pair in others]
         lines.append(f"| {title} | {' | '.join(cells + shown)} |")
-    notes = ["", textwrap.fill(EARLIER, 120)] if any(map(dagger, every)) or any(AGAIN in line for line in lines) else []
+    notes = (["", textwrap.fill(EARLIER, 120)]
+             if any(map(dagger, every)) or any(AGAIN in line for line in lines) else [])
     return "\n".join(lines + notes)
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """The table of README.md: per method, the released weights and the mean over seeds; and the networks of the
-    original."""
+    """The table of README.md: per method, the released weights and the mean over seeds; and the networks of
+    the original."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test digits, % | MNIST-M → SVHN | SVHN → MNIST-M |", "|---|---|---|"]
     for method, title in SUMMARY:
         cells = []
         for runs in by_direction(every, method, "default"):
-            entries = [cell(runs, kind) for kind in (("default", "seeds") if method in RELEASED else ("default",))]
+            entries = [cell(runs, kind)
+                       for kind in (("default", "seeds") if method in RELEASED else ("default",))]
             cells.append("; ".join(entry for entry in entries if entry != AGAIN) or AGAIN)
         lines.append(f"| {title} | {' | '.join(cells)} |")
     for method, title in (("dann", "the original's DANN"), ("adda", "the original's ADDA")):
         shown = " | ".join(f"{accuracy:g}" for accuracy in results["original networks"][method])
         lines.append(f"| {title}, its own weights on these digits | {shown} |")
-    notes = ["", textwrap.fill(EARLIER, 120)] if any(map(dagger, every)) or any(AGAIN in line for line in lines) else []
+    notes = (["", textwrap.fill(EARLIER, 120)]
+             if any(map(dagger, every)) or any(AGAIN in line for line in lines) else [])
     return "\n".join(lines + notes)
 
 
 def report_recipe_table(results: dict[str, Any]) -> str:
-    """The recipe of the original report, trained here: accuracy after the last step, oracle accuracy (in its own
-    column), and the accuracy in the original report."""
+    """The recipe of the original report, trained here: accuracy after the last step, oracle accuracy (in its
+    own column), and the accuracy in the original report."""
     every = runs_of(results, "dann", "adda")
-    lines = ["| the original's recipe | MNIST-M → SVHN: last step | oracle | the original's | SVHN → MNIST-M: last step | oracle | "
-             "the original's |", "|---|---|---|---|---|---|---|"]
+    lines = ["| the original's recipe | MNIST-M → SVHN: last step | oracle | the original's | "
+             "SVHN → MNIST-M: last step | oracle | the original's |", "|---|---|---|---|---|---|---|"]
     for method, kind, title in REPORT_ROWS:
         originals = results["original report"][method] if kind == "report" else (None, None)
         entries = [entry for found, original in zip(by_direction(every, method, kind), originals, strict=True)
@@ -138,26 +154,29 @@ def report_recipe_table(results: dict[str, Any]) -> str:
 
 
 def last_and_oracle(found: list[dict[str, Any]]) -> tuple[str, str]:
-    """Two cells of the table: accuracy after the last step and of the oracle; means, if there are several seeds."""
+    """Two cells of the table: accuracy after the last step and of the oracle; means, if there are several
+    seeds."""
     found = [card for card in found if card["metrics"].get(measurement(card))]
     if not found:
         return AGAIN, AGAIN
     last, best = [accuracy(card) for card in found], [oracle(card) for card in found]
     if len(found) == 1:
         return f"{last[0]:.2f}", f"{best[0]:.2f}" if kept(found[0]) else "–"
-    return (f"{statistics.mean(last):.1f} ± {statistics.stdev(last):.1f} ({len(last)} seeds)", f"{statistics.mean(best):.1f}")
+    return (f"{statistics.mean(last):.1f} ± {statistics.stdev(last):.1f} ({len(last)} seeds)",
+            f"{statistics.mean(best):.1f}")
 
 
 def by_direction(every: list[dict[str, Any]], method: str, kind: str) -> list[list[dict[str, Any]]]:
     """The runs of a method and a kind (see `kind_of`) in either direction."""
     return [[card for card in every if kind_of(card) == kind
-             and [card["options"][name] for name in ("method", "source", "target")] == [method, source, target]]
+             and [card["options"][name] for name in ("method", "source", "target")]
+             == [method, source, target]]
             for source, target in DIRECTIONS]
 
 
 def kind_of(card: dict[str, Any]) -> str:
-    """default, report, joint (the report's recipe with both domains in one batch of the discriminator) or DANN's
-    network."""
+    """default, report, joint (the report's recipe with both domains in one batch of the discriminator) or
+    DANN's network."""
     if card["options"]["preset"] != "report":
         return "default"
     if card["options"]["method"] == "target-only" and card["program"] == "dann.train":
@@ -166,15 +185,16 @@ def kind_of(card: dict[str, Any]) -> str:
 
 
 def runs_table(results: dict[str, Any], of: str = "runs") -> str:
-    """All domain adaptation runs: command, accuracy, steps, time, hardware, and the first digits of the weights'
-    SHA-256."""
+    """All domain adaptation runs: command, accuracy, steps, time, hardware, and the first digits of the
+    weights' SHA-256."""
     found = runs_of(results, "dann", "adda", of=of)
     if not found:
         return f"({AGAIN.capitalize()}.)"
     lines = ["| command | % | steps | minutes | hardware | weights |", "|---|---|---|---|---|---|"]
     for card in found:
-        lines.append(f"| `{card['command']}`{dagger(card)} | {accuracy(card):.2f} | {card['steps']} | {card['seconds'] / 60:.1f} | "
-                     f"{card['hardware']}, {card['options']['precision']} | {hash_of(card)} |")
+        lines.append(f"| `{card['command']}`{dagger(card)} | {accuracy(card):.2f} | {card['steps']} | "
+                     f"{card['seconds'] / 60:.1f} | {card['hardware']}, {card['options']['precision']} | "
+                     f"{hash_of(card)} |")
     return "\n".join(lines)
 
 
@@ -190,19 +210,22 @@ def effort(card: dict[str, Any]) -> str:
 
 def faces_table(results: dict[str, Any]) -> str:
     """All evaluated generators, and the floor: real faces in the same protocol."""
-    lines = ["| | FD(attributes) | KD x1000 | precision | recall | HOG detector, % | pairs flipped, % | edit ratio | "
-             "steps, minutes | weights |",
+    lines = ["| | FD(attributes) | KD x1000 | precision | recall | HOG detector, % | pairs flipped, % | "
+             "edit ratio | steps, minutes | weights |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     found = runs_of(results, "gan", "acgan")
     for card in found:
         metrics, pairs = card["metrics"], card["metrics"].get("pairs")
         low, high = pairs["flipped, 95 %"] if pairs else (0, 0)
-        lines.append(f"| `{card['command']}` | {distances_cells(metrics['attributes'])} | {share(metrics.get('detected'))} | "
-                     + (f"{pairs['flipped']:.1f} ({low:.1f} to {high:.1f}) | {pairs['edit ratio']:.2f}" if pairs else "– | –")
+        lines.append(f"| `{card['command']}` | {distances_cells(metrics['attributes'])} | "
+                     f"{share(metrics.get('detected'))} | "
+                     + (f"{pairs['flipped']:.1f} ({low:.1f} to {high:.1f}) | {pairs['edit ratio']:.2f}"
+                        if pairs else "– | –")
                      + f" | {effort(card)} | {hash_of(card)} |")
     for card in found[:1]:
         metrics = card["metrics"]
-        lines.append(f"| training faces against test faces, the floor | {distances_cells(metrics['attributes, real'])} | "
+        lines.append("| training faces against test faces, the floor | "
+                     f"{distances_cells(metrics['attributes, real'])} | "
                      f"{share(metrics.get('detected, real'))} | – | – | – | – |")
     return "\n".join(lines)
 
@@ -212,20 +235,26 @@ def ablation_table(results: dict[str, Any]) -> str:
     found = {Path(card["card"]).stem: card for card in results["ablation"]}
     if not runs_of(results, "adda", of="ablation"):
         return f"({AGAIN.capitalize()}.)"
-    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out | SVHN → MNIST-M |", "|---|---|---|"]
+    lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out | SVHN → MNIST-M |",
+             "|---|---|---|"]
     for what, title in ABLATION:
         runs = [found.get(f"{what}-{source}-{target}") for source, target in DIRECTIONS]
-        lines.append(f"| {title} | " + " | ".join(f"{accuracy(run):.1f}" if run else AGAIN for run in runs) + " |")
+        lines.append(f"| {title} | "
+                     + " | ".join(f"{accuracy(run):.1f}" if run else AGAIN for run in runs) + " |")
     return "\n".join(lines)
 
 
 def criteria_table(results: dict[str, Any]) -> str:
-    """How well criteria without any label rank the runs of our network that adapt to a target, and what they would have chosen."""
-    lines = ["| criterion | " + " | ".join(f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
-                                           for source, target in DIRECTIONS) + " |", "|---|" + "---|" * 6]
-    groups = [[card for card in (*runs_of(results, "dann", "adda"), *runs_of(results, "dann", "adda", of="ablation"))
-               if (card["options"]["source"], card["options"]["target"]) == direction and card["options"]["method"] in ADAPTED
-               and kind_of(card) == "default" and "criteria" in card["metrics"][measurement(card)]] for direction in DIRECTIONS]
+    """How well criteria without any label rank the runs of our network that adapt to a target, and what they
+    would have chosen."""
+    lines = ["| criterion | "
+             + " | ".join(f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
+                          for source, target in DIRECTIONS) + " |", "|---|" + "---|" * 6]
+    groups = [[card for card in (*runs_of(results, "dann", "adda"),
+                                 *runs_of(results, "dann", "adda", of="ablation"))
+               if (card["options"]["source"], card["options"]["target"]) == direction
+               and card["options"]["method"] in ADAPTED and kind_of(card) == "default"
+               and "criteria" in card["metrics"][measurement(card)]] for direction in DIRECTIONS]
     if min(map(len, groups)) < 4:
         return f"({AGAIN.capitalize()}.)"
     for name, sign in (("nuclear norm", 1), ("confident", 1), ("entropy", -1), ("agreement", 1)):
@@ -234,30 +263,35 @@ def criteria_table(results: dict[str, Any]) -> str:
             values = [sign * value for value in criterion(cards, name)]
             accuracies = [accuracy(card) for card in cards]
             rho = spearmanr(values, accuracies).statistic
-            cells += [f"{rho:.2f} ({len(cards)} runs)", f"{accuracies[values.index(max(values))]:.1f}", f"{max(accuracies):.1f}"]
+            cells += [f"{rho:.2f} ({len(cards)} runs)", f"{accuracies[values.index(max(values))]:.1f}",
+                      f"{max(accuracies):.1f}"]
         lines.append(f"| {CRITERIA[name]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def criterion(cards: list[dict[str, Any]], name: str) -> list[float]:
-    """Its value for each run. Agreement: the mean share of images on which the run names the class that another run names."""
+    """Its value for each run. Agreement: the mean share of images on which the run names the class that
+    another run names."""
     found = [card["metrics"][measurement(card)]["criteria"] for card in cards]
     if name != "agreement":
         return [values[name] for values in found]
     predictions = [values["predictions"].split() for values in found]
-    return [statistics.mean(statistics.mean(map(str.__eq__, mine, other)) for other in predictions if other is not mine)
+    return [statistics.mean(statistics.mean(map(str.__eq__, mine, other))
+                            for other in predictions if other is not mine)
             for mine in predictions]
 
 
 def deviations_table(results: dict[str, Any]) -> str:
     """DCGANs with different standard deviations of the initial weights."""
-    lines = ["| first weights' standard deviation | command | FD(attributes) | recall | HOG detector, % | steps, minutes |",
+    lines = ["| first weights' standard deviation | command | FD(attributes) | recall | HOG detector, % | "
+             "steps, minutes |",
              "|---|---|---|---|---|---|"]
-    found = [card for card in runs_of(results, "gan", of="ablation") if card["options"].get("deviation") is not None]
+    found = [card for card in runs_of(results, "gan", of="ablation")
+             if card["options"].get("deviation") is not None]
     for card in sorted(found, key=lambda card: card["options"]["deviation"]):
         values = card["metrics"]["attributes"]
-        lines.append(f"| {card['options']['deviation']:g} | `{card['command']}` | {values['FD']:.2f} | {values['recall']:.2f} | "
-                     f"{share(card['metrics'].get('detected'))} | {effort(card)} |")
+        lines.append(f"| {card['options']['deviation']:g} | `{card['command']}` | {values['FD']:.2f} | "
+                     f"{values['recall']:.2f} | {share(card['metrics'].get('detected'))} | {effort(card)} |")
     return "\n".join(lines)
 
 
@@ -273,7 +307,8 @@ def share(percent: float | None) -> str:
 
 
 def distances_cells(distances: dict[str, float]) -> str:
-    return f"{distances['FD']:.2f} | {distances['KD x1000']:.2f} | {distances['precision']:.2f} | {distances['recall']:.2f}"
+    return (f"{distances['FD']:.2f} | {distances['KD x1000']:.2f} | {distances['precision']:.2f} | "
+            f"{distances['recall']:.2f}")
 
 
 def per_class_table(results: dict[str, Any]) -> str:
@@ -287,10 +322,12 @@ def per_class_table(results: dict[str, Any]) -> str:
 
 def classes_table(results: dict[str, Any]) -> str:
     """Metrics per class, for each ACGAN for which they were measured."""
-    lines = ["| | FD(attributes) to test faces of the class | recall | faces the judge is undecided about, % | real ones, % |",
+    lines = ["| | FD(attributes) to test faces of the class | recall | "
+             "faces the judge is undecided about, % | real ones, % |",
              "|---|---|---|---|---|"]
     for run in runs_of(results, "acgan"):
         for name, values in (run["metrics"].get("classes") or {}).items():
-            lines.append(f"| {run['options']['attribute']}, {name} | {values['FD']:.2f} | {values['recall']:.2f} | "
-                         f"{values['undecided']:.1f} | {values['undecided, real']:.1f} |")
+            lines.append(f"| {run['options']['attribute']}, {name} | {values['FD']:.2f} | "
+                         f"{values['recall']:.2f} | {values['undecided']:.1f} | "
+                         f"{values['undecided, real']:.1f} |")
     return "\n".join(lines)

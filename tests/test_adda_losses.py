@@ -40,7 +40,8 @@ def test_confidence_mask_is_relative_to_the_confidence_on_the_source():
     source = torch.log(torch.tensor([[0.8, 0.2], [0.2, 0.8]]))  # mean confidence 0.8
     assert losses.confidence_mask(teacher, source, 0.75).tolist() == [False, True, True]
     assert losses.confidence_mask(teacher, source, 0.9).tolist() == [False, False, True]
-    assert losses.confidence_mask(teacher, source - 5, 0.9).tolist() == [False, False, True]  # logits, not probabilities
+    # logits, not probabilities
+    assert losses.confidence_mask(teacher, source - 5, 0.9).tolist() == [False, False, True]
 
 
 def test_self_training_uses_only_confident_predictions_of_the_teacher():
@@ -60,24 +61,27 @@ def test_criteria_distinguish_confident_diverse_and_collapsed_predictions():
     assert good["confident"] == 1 and good["class entropy"] == pytest.approx(math.log(10), abs=1e-3)
     assert good["nuclear norm"] == pytest.approx(1, abs=1e-3)
     collapsed = criteria(20.0 * torch.eye(10)[:1].repeat(50, 1), 0.9)
-    assert collapsed["confident"] == 1 and collapsed["class entropy"] < 0.01 and collapsed["nuclear norm"] < 0.4
+    assert (collapsed["confident"] == 1 and collapsed["class entropy"] < 0.01
+            and collapsed["nuclear norm"] < 0.4)
     unsure = criteria(torch.zeros(50, 10), 0.9)
     assert unsure["confident"] == 0 and unsure["nuclear norm"] < 0.4
     assert losses.collapse_warning(good, 1.0) is None and losses.collapse_warning(unsure, 0.2) is None
-    assert "of 10 classes" in losses.collapse_warning(collapsed, 0.2) and "confident" in losses.collapse_warning(unsure, 0.5)
+    assert ("of 10 classes" in losses.collapse_warning(collapsed, 0.2)
+            and "confident" in losses.collapse_warning(unsure, 0.5))
 
 
 def test_report_networks_are_the_reports():
     network, discriminator = build("report")
 
     def shapes(module):
-        return [tuple(layer.weight.shape) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        return [tuple(layer.weight.shape) for layer in module.modules()
+                if isinstance(layer, nn.Conv2d | nn.Linear)]
 
     assert shapes(network) == [(20, 1, 5, 5), (50, 20, 5, 5), (500, 800), (10, 500)]
     assert shapes(discriminator) == [(500, 500), (500, 500), (2, 500)]
     assert [type(layer).__name__ for layer in network.encoder] == [
-        "Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d", "Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d", "Flatten", "Linear",
-        "BatchNorm1d", "LeakyReLU"]
+        "Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d", "Conv2d", "BatchNorm2d", "LeakyReLU", "MaxPool2d",
+        "Flatten", "Linear", "BatchNorm1d", "LeakyReLU"]
     layers = [*network.modules(), *discriminator.modules()]
     assert all(layer.eps == 1e-5 for layer in layers if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d))
     assert all(layer.negative_slope == 0.01 for layer in layers if isinstance(layer, nn.LeakyReLU))

@@ -1,5 +1,5 @@
-"""GPU trainings without a GPU, on fake tensors, which have a shape, a type and a device but no data. This detects
-errors such as operations on tensors of different devices, but nothing that depends on values."""
+"""GPU trainings without a GPU, on fake tensors, which have a shape, a type and a device but no data. This
+detects errors such as operations on tensors of different devices, but nothing that depends on values."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -24,7 +24,8 @@ GPU = torch.device("cuda")
 OLD = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 8)
 # torch warns about copies of tensors without data
 pytestmark = [pytest.mark.filterwarnings("ignore:Accessing the data pointer"),
-              pytest.mark.skipif(OLD, reason="before torch 2.8 tensors without content ask for a driver of CUDA")]
+              pytest.mark.skipif(
+                  OLD, reason="before torch 2.8 tensors without content ask for a driver of CUDA")]
 
 
 @pytest.fixture
@@ -49,7 +50,8 @@ def gpu(monkeypatch):
 
 
 def fill_gradients(loss):
-    """Set a gradient for all parameters on which the loss depends. (Autograd itself would access CUDA streams.)"""
+    """Set a gradient for all parameters on which the loss depends. (Autograd itself would access CUDA
+    streams.)"""
     assert loss.device.type == "cuda" and loss.dim() == 0
     waiting, seen = [loss.grad_fn], set()
     while waiting:
@@ -93,12 +95,13 @@ def fit_gan(options, run, precision):
 
 
 def fit_acgan(options, run, precision):
-    return acgan.train.train(options, images(40, 64), classes(40, len(acgan.options.columns(options))), run, GPU, precision)
+    return acgan.train.train(options, images(40, 64), classes(40, len(acgan.options.columns(options))), run,
+                             GPU, precision)
 
 
 def digits():
-    return SimpleNamespace(classes="0123456789", images=images(40, 28), labels=classes(40), unlabelled=images(50, 28),
-                           held_images=images(8, 28), held_labels=classes(8))
+    return SimpleNamespace(classes="0123456789", images=images(40, 28), labels=classes(40),
+                           unlabelled=images(50, 28), held_images=images(8, 28), held_labels=classes(8))
 
 
 def fit_dann(options, run, precision):
@@ -109,16 +112,18 @@ def fit_adda(options, run, precision):
     return adda.train.train(options, digits(), run, GPU, precision)
 
 
-# for each program, a step with all features enabled and the report's; the remaining options do not affect devices
+# for each program, a step with all features enabled and the report's; the remaining options do not affect
+# devices
 TRAININGS = {
     "gan": (fit_gan, gan.options.preset("default"), {"network": "default", "gamma": 0.1, "batch": 8}),
     "gan-report": (fit_gan, gan.options.preset("report"), {"batch": 8}),
     "acgan": (fit_acgan, acgan.options.preset("default"), {"network": "default", "gamma": 0.1, "batch": 8}),
     "acgan-report": (fit_acgan, acgan.options.preset("report"), {"batch": 8}),
     "dann": (fit_dann, dann.options.preset("default", "dann", "mnistm", "svhn"), {"batch": 8}),
-    "dann-report": (fit_dann, dann.options.preset("report", "dann", "mnistm", "svhn"), {"batch": 8, "epochs": 1}),
-    "adda": (fit_adda, adda.options.preset("default", "adda+st", "mnistm", "svhn"), {"batch": 8, "source_steps": 1,
-        "adversarial_steps": 1, "self_training_steps": 1}),
+    "dann-report": (fit_dann, dann.options.preset("report", "dann", "mnistm", "svhn"), {
+        "batch": 8, "epochs": 1}),
+    "adda": (fit_adda, adda.options.preset("default", "adda+st", "mnistm", "svhn"), {
+        "batch": 8, "source_steps": 1, "adversarial_steps": 1, "self_training_steps": 1}),
     "adda-report": (fit_adda, adda.options.preset("report", "adda", "mnistm", "svhn"), {
         "batch": 8, "epochs": 1, "source_steps": 1, "adversarial_steps": 1})}
 

@@ -1,4 +1,5 @@
-"""Tests that need a GPU, skipped without one. `bash scripts/gpu_check.sh` runs these tests, then benchmarks."""
+"""Tests that need a GPU, skipped without one. `bash scripts/gpu_check.sh` runs these tests, then
+benchmarks."""
 
 import copy
 import dataclasses
@@ -48,12 +49,14 @@ def digits(options, train, root, run, device):
 
 
 def dann_steps(root, run, device):
-    return digits(dann.options.preset("default", "dann", "mnistm", "svhn"), dann.train.train, root, run, device)
+    return digits(dann.options.preset("default", "dann", "mnistm", "svhn"), dann.train.train, root, run,
+                  device)
 
 
 def adda_steps(root, run, device):
     """All three stages."""
-    options = adda.options.Options(source_steps=10, adversarial_steps=7, self_training_steps=16, method="adda+st")
+    options = adda.options.Options(source_steps=10, adversarial_steps=7, self_training_steps=16,
+                                   method="adda+st")
     return digits(options, adda.train.train, root, run, device)
 
 
@@ -65,7 +68,8 @@ def gan_steps(root, run, device, **other):
 def acgan_steps(root, run, device, **other):
     options = acgan.options.Options(width=16, d_width=16, batch=16, **other)
     faces = read_faces(root, "train", acgan.options.columns(options))
-    return acgan.train.train(options, faces.images.to(device), faces.attributes.to(device), run, device, "fp32")
+    return acgan.train.train(options, faces.images.to(device), faces.attributes.to(device), run, device,
+                             "fp32")
 
 
 TRAININGS = {"dann": dann_steps, "adda": adda_steps, "gan": gan_steps, "acgan": acgan_steps,
@@ -75,9 +79,9 @@ TRAININGS = {"dann": dann_steps, "adda": adda_steps, "gan": gan_steps, "acgan": 
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_fifty_steps_are_those_of_the_cpu(name, root, tmp_path, monkeypatch):
-    """Steps in float32, with the same initial weights and random numbers. Rounding differs with the order of summation,
-    so that the trainings diverge slowly: all logged values must be within 5 % or 0.05 of the CPU's, the first within
-    0.1 %."""
+    """Steps in float32, with the same initial weights and random numbers. Rounding differs with the order of
+    summation, so that the trainings diverge slowly: all logged values must be within 5 % or 0.05 of the
+    CPU's, the first within 0.1 %."""
     for package in (gan, acgan):
         monkeypatch.setattr(package.train, "show", lambda *_: None)
     found = {}
@@ -91,7 +95,8 @@ def test_fifty_steps_are_those_of_the_cpu(name, root, tmp_path, monkeypatch):
         near = {"rel": 1e-3, "abs": 1e-3} if step == 1 else {"rel": 0.05, "abs": 0.05}
         for what, value in expected.items():
             # fractions of the images of a batch change in steps of one image
-            allowed = {"abs": 5.0} if what in ("domain", "held-out", "mask", "named real", "named fake") else near
+            allowed = ({"abs": 5.0} if what in ("domain", "held-out", "mask", "named real", "named fake")
+                       else near)
             assert found["cuda"][step][what] == pytest.approx(value, **allowed), f"{what} after {step} steps"
 
 

@@ -1,5 +1,5 @@
-"""hw3_p1.sh to hw3_p4.sh with the released networks: some tests run the scripts, the others call the programs in this
-process."""
+"""hw3_p1.sh to hw3_p4.sh with the released networks: some tests run the scripts, the others call the programs
+in this process."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def digits(tmp_path_factory):
 
 def grade(script, *arguments, cwd, **settings):
     """Run a graders' script."""
-    return subprocess.run(["bash", str(ROOT / script), *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd,
-                          env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **settings})
+    return subprocess.run(["bash", str(ROOT / script), *map(str, arguments)], capture_output=True, text=True,
+                          check=False, cwd=cwd, env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **settings})
 
 
 def rows(path):
@@ -50,12 +50,14 @@ def rows(path):
 
 @pytest.mark.parametrize(("script", "target"), [("hw3_p3.sh", "svhn"), ("hw3_p4.sh", "mnistm")])
 def test_from_a_folder_with_modules_of_its_own(digits, script, target, tmp_path):
-    """Relative paths with spaces, no HOME, an ASCII locale; modules in the working directory are not imported. The
-    labels are those of a call in this process."""
+    """Relative paths with spaces, no HOME, an ASCII locale; modules in the working directory are not
+    imported. The labels are those of a call in this process."""
     shutil.copytree(digits / target / "test", tmp_path / "test images")
-    for name in ("numpy.py", "torch.py", "PIL.py", "random.py", "signal.py", "dann.py", "adda.py", "common.py"):
+    for name in ("numpy.py", "torch.py", "PIL.py", "random.py", "signal.py", "dann.py", "adda.py",
+                 "common.py"):
         (tmp_path / name).write_text("raise SystemExit('a stranger')\n")
-    result = grade(script, "test images", target, "my out.csv", cwd=tmp_path, PYTHONPATH=str(tmp_path), LC_ALL="C", HOME="")
+    result = grade(script, "test images", target, "my out.csv", cwd=tmp_path, PYTHONPATH=str(tmp_path),
+                   LC_ALL="C", HOME="")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     call(PROBLEMS[script], digits / target / "test", target, tmp_path / "here.csv")
     assert rows(tmp_path / "my out.csv") == rows(tmp_path / "here.csv")
@@ -113,7 +115,8 @@ def test_labels_are_never_read(digits, tmp_path):
     (["IMAGES", "svhn", "."], "folder"),
     (["IMAGES", "svhn", "IMAGES/00001.png"], "00001.png"),
 ])
-def test_bad_input_gives_a_one_line_error_exit_code_2_and_no_file(digits, tmp_path, monkeypatch, arguments, says, program):
+def test_bad_input_gives_a_one_line_error_exit_code_2_and_no_file(digits, tmp_path, monkeypatch, arguments,
+                                                                  says, program):
     monkeypatch.chdir(tmp_path)
     for folder in ("EMPTY", "IMAGES", "BROKEN"):
         Path(folder).mkdir()
@@ -138,7 +141,8 @@ for sys.argv in {calls}:
     import_module(sys.argv[0]).main()
 print(sorted({{"torchvision", "pandas", "matplotlib", "sklearn", "scipy"}} & set(sys.modules)))
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                            cwd=ROOT)
     assert result.stdout == "[]\n", result.stderr
 
 
@@ -190,10 +194,12 @@ def test_bad_paths_for_figures_give_one_line_errors(program, arguments, says, tm
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize(("arguments", "says"), [(["no/folder"], "no/folder"), (["figure.png"], "figure.png")])
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["no/folder"], "no/folder"), (["figure.png"], "figure.png")])
 def test_both_figures_need_a_folder(arguments, says, tmp_path):
     result = grade("hw3_p1p2.sh", *arguments, cwd=tmp_path)
-    assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1 and says in result.stderr
+    assert (result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1
+            and says in result.stderr)
     assert not os.listdir(tmp_path)
 
 

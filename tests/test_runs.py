@@ -51,7 +51,8 @@ def test_resume_needs_a_complete_checkpoint_and_drops_later_records(tmp_path):
     with pytest.raises(InputError, match="--resume"):
         runs.start(folder, {"lr": 1.0}, 10)
     again = runs.resume(folder, 10, CPU)
-    assert again.first_step == 2 and again.state["weights"].tolist() == [1, 1] and again.elapsed() > run.seconds
+    assert (again.first_step == 2 and again.state["weights"].tolist() == [1, 1]
+            and again.elapsed() > run.seconds)
     assert [record["step"] for record in runs.read_records(folder)] == [2]
     (folder / "last.pt").write_bytes((folder / "last.pt").read_bytes()[:100])
     with pytest.raises(InputError, match="damaged"):
@@ -61,7 +62,8 @@ def test_resume_needs_a_complete_checkpoint_and_drops_later_records(tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"step": -1}, {"step": 10**9}, {"step": 2.5}, {"step": None}, {"seconds": float("nan")}, {"seconds": -1.0}, {"seconds": "now"}])
+    {"step": -1}, {"step": 10**9}, {"step": 2.5}, {"step": None}, {"seconds": float("nan")},
+    {"seconds": -1.0}, {"seconds": "now"}])
 def test_a_checkpoint_of_impossible_progress_is_named(change, tmp_path):
     torch.save({"step": 2, "seconds": 1.0, **change}, tmp_path / "last.pt")
     with pytest.raises(InputError, match=r"last\.pt is damaged"):
@@ -87,8 +89,9 @@ def test_a_checkpoint_executes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [
-    lambda state: state.pop("network"), lambda state: state["network"].pop("bias"), lambda state: state.update(network=[1]),
-    lambda state: state["network"].update(bias=torch.ones(5)), lambda state: state.update(optimiser={}),
+    lambda state: state.pop("network"), lambda state: state["network"].pop("bias"),
+    lambda state: state.update(network=[1]), lambda state: state["network"].update(bias=torch.ones(5)),
+    lambda state: state.update(optimiser={}),
     lambda state: state["optimiser"]["state"][0].update(exp_avg=torch.ones(7))])
 def test_a_checkpoint_of_other_parts_is_named(spoil, tmp_path):
     state = {name: part.state_dict() for name, part in parts().items()}
@@ -119,7 +122,8 @@ def test_a_failing_figure_and_a_closed_output_do_not_end_a_training(tmp_path, mo
         raise FileNotFoundError(f"no {colour} paint")
 
     run.try_drawing(draw, "blue")
-    assert "the training goes on" in (run.folder / "log.txt").read_text() and "blue" in capsys.readouterr().out
+    assert ("the training goes on" in (run.folder / "log.txt").read_text()
+            and "blue" in capsys.readouterr().out)
 
     class Closed:
         def write(self, text):
@@ -177,14 +181,16 @@ def test_resume_goes_on_with_the_same_images_only(root, started, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["--precision", "bf16"], "precision"), (["--preset", "report"], "preset"), (["--run", "elsewhere"], "--run"),
-    (["--lr", "0.5"], "lr 0.001 -> 0.5"), (["--steps", "9"], "steps 3 -> 9")])
+    (["--precision", "bf16"], "precision"), (["--preset", "report"], "preset"),
+    (["--run", "elsewhere"], "--run"), (["--lr", "0.5"], "lr 0.001 -> 0.5"),
+    (["--steps", "9"], "steps 3 -> 9")])
 def test_resume_refuses_options_of_another_run(arguments, says, root, started):
     result = call("dann.train", "--data", root, "--resume", started, *arguments, code=2)
     assert says in result.stderr and result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("content", ["null", "3", "{}", '{"program": "gan.train"}', '{"program": "dann.train"}', "", "{"])
+@pytest.mark.parametrize("content", [
+    "null", "3", "{}", '{"program": "gan.train"}', '{"program": "dann.train"}', "", "{"])
 def test_damaged_options_are_named(content, root, started, tmp_path):
     shutil.copytree(started, tmp_path / "run")
     (tmp_path / "run/options.json").write_text(content)
@@ -195,11 +201,13 @@ def test_damaged_options_are_named(content, root, started, tmp_path):
 def test_a_run_is_locked_and_not_started_twice(root, started):
     with only_one(started, "another training goes on there"):
         assert "in use" in call("dann.train", "--data", root, "--resume", started, code=2).stderr
-    assert "--resume" in call("dann.train", "--data", root, "--run", started, "--steps", "3", *SMALL, code=2).stderr
+    assert "--resume" in call("dann.train", "--data", root, "--run", started, "--steps", "3", *SMALL,
+                              code=2).stderr
 
 
 def test_without_held_out_images_a_training_uses_all_of_them(root, tmp_path):
-    result = call("dann.train", "--data", root, "--run", tmp_path / "run", "--held-out", "0", "--steps", "2", *SMALL)
+    result = call("dann.train", "--data", root, "--run", tmp_path / "run", "--held-out", "0", "--steps", "2",
+                  *SMALL)
     assert "held-out" not in result.stdout and (tmp_path / "run/weights.safetensors").exists()
 
 
@@ -219,8 +227,10 @@ def test_progress_is_told_as_often_as_asked(root, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends_the_process(number, root, tmp_path):
     """SIGINT, SIGTERM and SIGHUP."""
-    command = [sys.executable, "-m", "dann.train", "--data", str(root), "--run", str(tmp_path / "run"), "--steps", "100000", *SMALL]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+    command = [sys.executable, "-m", "dann.train", "--data", str(root), "--run", str(tmp_path / "run"),
+               "--steps", "100000", *SMALL]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as training:
         deadline = time.monotonic() + 60
         while not (tmp_path / "run/last.pt").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -232,7 +242,8 @@ def test_a_signal_saves_and_ends_the_process(number, root, tmp_path):
 
 
 def test_a_closed_output_does_not_lose_a_training(root, tmp_path):
-    command = [sys.executable, "-m", "dann.train", "--data", str(root), "--run", str(tmp_path / "run"), "--steps", "3", *SMALL]
+    command = [sys.executable, "-m", "dann.train", "--data", str(root), "--run", str(tmp_path / "run"),
+               "--steps", "3", *SMALL]
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
@@ -242,7 +253,8 @@ def test_a_closed_output_does_not_lose_a_training(root, tmp_path):
 
 
 def card(**changes):
-    return {"program": "dann.train", "options": {"network": "default", "width": 4, "conditional": True}, **changes}
+    return {"program": "dann.train", "options": {"network": "default", "width": 4, "conditional": True},
+            **changes}
 
 
 def test_weights_round_trip_and_damage_is_named(tmp_path):
@@ -268,9 +280,10 @@ def test_weights_round_trip_and_damage_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("content", [
-    None, [], 3, {}, {"options": {}}, {"program": "dann.train"}, card(program="gan.train"), card(program=["dann.train"]),
-    card(options=[]), card(options={}), card(metrics=[1]), card(options={"network": "magic", "width": 4}),
-    card(options={"network": "default", "width": -1}), card(options={"network": "default", "width": "64"})])
+    None, [], 3, {}, {"options": {}}, {"program": "dann.train"}, card(program="gan.train"),
+    card(program=["dann.train"]), card(options=[]), card(options={}), card(metrics=[1]),
+    card(options={"network": "magic", "width": 4}), card(options={"network": "default", "width": -1}),
+    card(options={"network": "default", "width": "64"})])
 def test_invalid_cards_are_named(content, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, parts()["network"], {})
