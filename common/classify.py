@@ -33,7 +33,8 @@ def predict_classes(network: nn.Module, images: Tensor) -> Tensor:
     # in the released networks, rounding changes the difference between two logits by at most half of this
     # margin
     close = first - second < MARGIN * logits.abs().amax(1)
-    classes[close] = logits_of(network, images[close], "fp32").argmax(1)
+    if close.any():
+        classes[close] = logits_of(network, images[close], "fp32").argmax(1)
     return classes
 
 

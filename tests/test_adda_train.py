@@ -190,7 +190,7 @@ def test_steps_of_stage_3_are_as_they_are_described(count, root, tmp_path, monke
     options = tiny(lr=0.5, self_training_steps=8, threshold=0.9, ema=0.9, balance=0.1, ramp=0.9,
                    students=count)
     data, begin = data_of(options, root), 12 * count
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     networks = [build(options.network, options.width)[0] for _ in range(count)]
     students, teachers = ([copy.deepcopy(network).train() for network in networks] for _ in range(2))
     run = open_run(tmp_path / "run", begin + 8)
