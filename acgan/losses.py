@@ -15,7 +15,7 @@ def class_loss(logits: Tensor, c: Tensor) -> Tensor:
 
 
 def pair_loss(made: Tensor) -> Tensor:
-    """Mean absolute difference within the pairs of a batch, in pixels (N, 3, 64, 64) or in logits (N, K). The
+    """Mean absolute difference within the pairs of a batch, in pixels (N, 3, H, W) or in logits (N, K). The
     i-th and the (N/2 + i)-th face are generated from the same noise vector. The loss discourages changes that
     the class does not require (not in the paper). The difference is absolute, not squared, to favour sparse
     changes."""

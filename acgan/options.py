@@ -14,7 +14,7 @@ PRESETS = ("default", "report")
 
 @dataclasses.dataclass(frozen=True)
 class Options(GanOptions):
-    """The defaults are those of the released run."""
+    """The defaults are those of the released run, which had 14 epochs."""
 
     d_width: int = option(32, "channels of the discriminator's first stage; half the generator's width, for "
                           "faster steps", least=0, most=512)

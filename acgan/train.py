@@ -63,7 +63,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
         real = share(flip(real, draws) if options.flip else real)
         z, c = noise_and_classes(options, len(index), real_attributes[:, 0], draws)
 
-        # D maximises L_S + L_C, on separate batches, since BatchNorm would mix their statistics
+        # D maximises L_S + L_C, on separate batches of real and generated faces, because of its BatchNorm
         with autocast(device, precision):
             fake = generator(z, c)
             d_real, named_real = discriminator(real)
@@ -111,7 +111,7 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
 
 def noise_and_classes(options: Options, count: int, real: Tensor, draws: torch.Generator
                       ) -> tuple[Tensor, Tensor]:
-    """Noise (N, 100) and classes (N,) of the generated faces of a step, of which all processes together make
+    """Noise (N, 100) and classes (N,) for the generated faces of a step; N is this process's share of
     `count`. `real` are the classes of the real faces. With a pair loss, each noise vector gets both classes,
     so that they are as frequent as among the balanced real faces. Otherwise the classes are those of the real
     faces, so that class frequencies do not distinguish real from generated faces."""
@@ -152,9 +152,9 @@ def with_class(generator: Generator, z: Tensor, value: float) -> Tensor:
     """z (N, 100) → uint8 (N, 3, H, W) on the CPU, with the same class value for all faces."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
-        parts = [generator(part.to(device), torch.full((len(part),), value, device=device))
-                 for part in z.split(50)]
-        return torch.cat([to_images(part).cpu() for part in parts])
+        return torch.cat([
+            to_images(generator(part.to(device), torch.full((len(part),), value, device=device))).cpu()
+            for part in z.split(50)])
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:

@@ -17,7 +17,7 @@ PRESETS = ("default", "report")
 
 @dataclasses.dataclass(frozen=True)
 class Options(Augmentation):
-    """Options of the released runs, MNIST-M → SVHN. `preset` changes them for the other direction."""
+    """The recipe for MNIST-M → SVHN. `preset` changes it for the other direction."""
 
     invert: bool = option(False, "also invert colours; off by default, since the teacher sees no "
                           "inverted images")

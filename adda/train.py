@@ -1,4 +1,4 @@
-"""Train ADDA and self-training: `python -m adda.train --source mnistm --target svhn --data hw3_data`.
+"""Train ADDA, with or without self-training: `python -m adda.train --data hw3_data`.
 
 Adversarial discriminative domain adaptation (Tzeng et al., CVPR 2017) has two stages. Encoder and classifier
 learn the labelled source. Then a target encoder, started from the source's, learns to make features that a
@@ -150,14 +150,14 @@ def adapt(source: Classifier, discriminator: Discriminator, options: Options, da
 
         done = step + 1 - begin
         if done in KEPT or step + 1 == end:
-            images = plain_batches(data.unlabelled[:2000])
-            keep(Adapted(source, with_statistics(averaged.network, images, options)), run, step + 1)
+            plain_images = plain_batches(data.unlabelled[:2000])
+            keep(Adapted(source, with_statistics(averaged.network, plain_images, options)), run, step + 1)
         if run.log_due(step):
             run.log(step + 1, 2 * len(index), {
                 "discriminator loss": discriminator_loss.item(), "encoder loss": encoder_loss.item(),
                 "domain": 100 * domain_accuracy(d_source, d_target).item()})
-    images = plain_batches(data.unlabelled[:10_000])
-    return Adapted(source, with_statistics(averaged.network, images, options))
+    plain_images = plain_batches(data.unlabelled[:10_000])
+    return Adapted(source, with_statistics(averaged.network, plain_images, options))
 
 
 def domain_logits(discriminator: Discriminator, network: Classifier, source: Tensor, target: Tensor,
@@ -236,8 +236,8 @@ def self_train(adapted: list[Adapted], options: Options, data: Data, run: Run, d
                 metrics |= keep_checkpoint(first, options, data, run, done)
             run.log(step + 1, len(index) + len(images), metrics)
             if checkpoint:
-                trained = done / options.self_training_steps
-                if warning := losses.collapse_warning(metrics, trained, len(data.classes)):
+                done_share = done / options.self_training_steps
+                if warning := losses.collapse_warning(metrics, done_share, len(data.classes)):
                     run.say(f"warning: {warning}")
     return both_domains(first, options, data, 10_000)
 
@@ -326,10 +326,10 @@ def main() -> None:
         training.show_plan(training.written(setting, data.hashes), network, len(data.images),
                            len(data.held_images), device)
         return
-    before = options.students * (options.source_steps + options.adversarial_steps)
+    earlier_steps = options.students * (options.source_steps + options.adversarial_steps)
     training.carry_out(
         setting, name=f"{options.method}-{name(options.source)}-{name(options.target)}",
-        steps=before + options.self_training_steps, data=data.hashes, card={"classes": data.classes},
+        steps=earlier_steps + options.self_training_steps, data=data.hashes, card={"classes": data.classes},
         command=command(setting.preset, options), measure="adda.evaluate --weights",
         train=lambda run: train(options, data, run, device, setting.precision))
 

@@ -1,5 +1,5 @@
-"""Adversarial training, shared by DCGAN and ACGAN: its options, and its losses as pure functions of
-discriminator logits (N,), `d_real` of real images and `d_fake` of generated images."""
+"""Adversarial training, shared by DCGAN and ACGAN: its options, its losses as functions of discriminator
+logits (N,), `d_real` of real and `d_fake` of generated images, and the gradient penalty."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def set_rates(options: GanOptions, progress: float, *optimisers: torch.optim.Opt
 
 def penalty(options: GanOptions, progress: float, discriminate: Callable[[Tensor], Tensor],
             real: Tensor) -> Tensor:
-    """γ/2 R1 for a `progress` of training between 0 and 1, multiplied by PENALTY_EVERY, since it is applied
-    in one of as many steps (lazy regularisation: Karras et al. 2020, appendix B)."""
+    """γ/2 R1 for a `progress` of training between 0 and 1, multiplied by PENALTY_EVERY, the number of steps
+    for which it stands (lazy regularisation: Karras et al. 2020, appendix B)."""
     gamma = falling(options.gamma, 0.1, progress) if options.anneal else options.gamma
     return PENALTY_EVERY * gamma / 2 * gradient_penalty(discriminate, real)
 
@@ -100,8 +100,8 @@ def generator_loss(d_fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], faces: Tensor) -> Tensor:
-    """R1: E ‖∇D(x)‖² of real faces (N, 3, H, W), in float32 (Mescheder et al. 2018, equation 9). The
-    discriminator must not use BatchNorm, with which D(x) depends on the whole batch."""
+    """E ‖∇D(x)‖² of real faces (N, 3, H, W), in float32: R1 (Mescheder et al. 2018, equation 9) without its
+    factor γ/2. The discriminator must not use BatchNorm, with which D(x) depends on the whole batch."""
     faces = faces.detach().float().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminate(faces).sum(), faces, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

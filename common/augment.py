@@ -121,9 +121,9 @@ def recolour(images: Tensor, invert: bool, generator: torch.Generator) -> Tensor
 
 
 def hard_contrast(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Contrast stretched to [0, 1] and then raised by a random factor, from slightly to almost binary:
-    photographed digits have soft edges, and MNIST-M's digits, which are cut out of a photograph, have hard
-    ones."""
+    """Contrast stretched to [0, 1] and then raised by a random factor between 2 and 30, which makes some
+    images almost binary: photographed digits have soft edges, and MNIST-M's digits have hard ones. A digit
+    with very little contrast can be lost."""
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     # the minimum keeps the noise of nearly flat images from being amplified
     stretched = (images - low) / (high - low).clamp(min=0.05)

@@ -21,17 +21,16 @@ MARGIN = 0.1  # relative to the largest logit
 
 
 def predict_classes(network: nn.Module, images: Tensor) -> Tensor:
-    """Images uint8 (N, 3, H, W) on the device of the network → classes int64 (N,), those of float32. Where
-    bfloat16 is faster, it is used first, and only images for which the rounding could decide are predicted in
-    float32. The network must be in evaluation mode, or predictions would depend on the batch."""
+    """Images uint8 (N, 3, H, W) on the device of the network → classes int64 (N,). CPUs with bfloat16 use it
+    first, and predict in float32 only the images whose class the rounding could change. The network must be
+    in evaluation mode, or predictions would depend on the batch."""
     assert not network.training, "predictions need a network in evaluation mode"
     network = without_batch_norm(network)
-    if not has_bf16(images.device):
+    if images.device.type != "cpu" or not has_bf16(images.device):
         return logits_of(network, images, "fp32").argmax(1)
     logits = logits_of(network, images, "bf16")
     classes, (first, second) = logits.argmax(1), logits.topk(2, 1).values.unbind(1)
-    # in the released networks, rounding changes the difference between two logits by at most half of this
-    # margin
+    # in the released networks, rounding changes differences between logits by at most half of this margin
     close = first - second < MARGIN * logits.abs().amax(1)
     if close.any():
         classes[close] = logits_of(network, images[close], "fp32").argmax(1)

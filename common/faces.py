@@ -1,5 +1,4 @@
-"""Faces: reading a folder of images and their attributes, conversion to and from [-1, 1], and
-augmentation."""
+"""Faces: reading a folder of images and their attributes, conversion to and from [-1, 1], and mirroring."""
 
 from __future__ import annotations
 

@@ -66,13 +66,13 @@ def scratch(resumed: Path | None) -> Path | None:
     return folder
 
 
-def share(whole: Tensor, dim: int = 0) -> Tensor:
-    """The part of a batch for this process: every COUNT-th sample along `dim`. InputError if the batch cannot
-    be divided equally."""
-    if whole.shape[dim] % COUNT:
-        raise InputError(f"{whole.shape[dim]} samples of a batch cannot be shared equally among {COUNT} "
-                         "processes; choose another --batch")
-    return whole.unflatten(dim, (-1, COUNT)).select(dim + 1, RANK) if COUNT > 1 else whole
+def share(whole: Tensor) -> Tensor:
+    """The part of a batch for this process: every COUNT-th sample. InputError if the batch cannot be divided
+    equally."""
+    if len(whole) % COUNT:
+        raise InputError(f"{len(whole)} samples of a batch cannot be shared equally among {COUNT} processes; "
+                         "choose another --batch")
+    return whole[RANK::COUNT] if COUNT > 1 else whole
 
 
 def own(step: int) -> int:

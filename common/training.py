@@ -66,7 +66,7 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
     """Parse the command line. The options are those of the run given by --resume, or those that `chosen`
     derives from the arguments. They are validated. `may_grow` says whether a run with these options can be
     resumed for more epochs."""
-    if {"-h", "--help"} & {*sys.argv[1:]}:  # with the defaults that hold for what else the command line names
+    if {"-h", "--help"} & {*sys.argv[1:]}:  # with the defaults for the other arguments given
         given = parser.parse_known_args([argument for argument in sys.argv[1:]
                                          if argument not in ("-h", "--help")])[0]
         given.preset = getattr(given, "preset", None) or "default"
@@ -100,6 +100,9 @@ def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Calla
         raise InputError(f"{args.resume} is a run of {before.get('program', 'an earlier version')}, not of "
                          f"{program}; continue it with the program that began it")
     options = from_json(cls, before, file)
+    if gone := sorted(before.keys() - written_names(cls)):
+        raise InputError(f"{file} was written by an earlier version (it has {', '.join(gone)}); "
+                         "start the run again")
     if (before.get("precision") not in ("fp32", "bf16") or not isinstance(before.get("data"), dict)
             or "preset" not in before):
         raise InputError(f"{file} is damaged (its preset, its precision or its data is missing); start the "
@@ -140,6 +143,12 @@ def written(setting: Setting, data: dict[str, str]) -> dict[str, Any]:
     the result."""
     return {"program": setting.program, "preset": setting.preset, "precision": setting.precision,
             "data": data, "threads": torch.get_num_threads(), **dataclasses.asdict(setting.options)}
+
+
+def written_names(cls: type) -> set[str]:
+    """The names in the options.json of a program with these options."""
+    return {"program", "preset", "precision", "data", "threads",
+            *(field.name for field in dataclasses.fields(cls))}
 
 
 def carry_out(setting: Setting, *, name: str, steps: int, data: dict[str, str], command: str, measure: str,

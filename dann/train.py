@@ -2,9 +2,9 @@
 
 Domain-adversarial training of neural networks (Ganin & Lempitsky, ICML 2015; Ganin et al., JMLR 2016): the
 feature extractor learns to classify labelled source images, while a domain classifier behind a gradient
-reversal layer pushes its features of source and unlabelled target images towards one distribution. `--method
-source-only` leaves the domain classifier out. No label of the target is read here or in anything called from
-here, except by `--method target-only`, the upper bound.
+reversal layer pushes its features of source and unlabelled target images towards one distribution. The method
+source-only leaves the domain classifier out. No label of the target is read here or in anything called from
+here, except by the method target-only, the upper bound.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torc
     if not len(data.held_images):
         return {}
     network = copy.deepcopy(averaged).eval()
-    with autocast(device, precision):
-        if options.adabn:
+    if options.adabn:
+        with autocast(device, precision):
             network = estimate_statistics(averaged, source_views(data.images[:2000], options, options.seed))
-        return {"held-out": accuracy(network, data.held_images, data.held_labels)}
+    return {"held-out": accuracy(network, data.held_images, data.held_labels)}
 
 
 def main() -> None:

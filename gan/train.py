@@ -53,7 +53,7 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
         real = share(flip(real, draws) if options.flip else real)
         z = share(send(torch.randn(len(index), INPUTS, generator=draws), device))
 
-        # D, on separate batches of real and generated faces, since BatchNorm would mix their statistics
+        # D, on separate batches of real and generated faces, because of its BatchNorm
         with autocast(device, precision):
             fake = generator(z)
             d_real, d_fake = discriminator(real), discriminator(fake.detach().float())

@@ -79,8 +79,7 @@ def game_step(options: gan.options.Options, device: torch.device, precision: str
     def run(real: Tensor) -> None:
         with autocast(device, precision if fast else "fp32"):
             fake = generator(z)
-            d_real = discriminator(real)
-            d_loss = discriminator_loss(d_real, discriminator(fake.detach()))
+            d_loss = discriminator_loss(discriminator(real), discriminator(fake.detach()))
         d_optimiser.zero_grad()
         d_loss.backward()
         d_optimiser.step()

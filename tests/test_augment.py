@@ -105,7 +105,7 @@ def test_texture_changes_sign_under_the_stroke():
     assert torch.equal(augment.texture(images, 0.0, generator()), images)
 
 
-def test_hard_contrast_makes_soft_strokes_hard_to_a_different_degree():
+def test_hard_contrast_sharpens_soft_strokes_by_random_amounts():
     images = torch.linspace(0.4, 0.6, 28).expand(200, 3, 28, 28)
     out = augment.hard_contrast(images, generator())
     assert ((out.amin((1, 2, 3)) == 0).all() and (out.amax((1, 2, 3)) == 1).all()

@@ -261,6 +261,9 @@ def test_resume_refuses_other_options_and_finished_folders_are_kept(root, tmp_pa
     del options["balance"]
     (folder / "options.json").write_text(json.dumps(options))
     assert "lacks balance" in call("dann.train", "--data", root, "--resume", folder, code=2).stderr
+    (folder / "options.json").write_text(json.dumps({**options, "balance": 0.05, "normalise": True}))
+    said = call("dann.train", "--data", root, "--resume", folder, code=2).stderr
+    assert "earlier version (it has normalise)" in said
     call("dann.visualize", "--weights", folder / "weights.safetensors", "--data", root, "--count", "60",
          "--output", tmp_path / "tsne.png", "--device", "cpu")
     assert all(Image.open(tmp_path / f"tsne_{what}.png").size[0] > 1000 for what in ("digit", "domain"))

@@ -74,7 +74,7 @@ def test_every_measured_number_in_the_prose_is_named():
 
 def test_the_report_measured_what_the_released_cards_say(results):
     for card in results["runs"]:
-        if card["weights"] and "target" in card["options"]:
+        if card["weights"] and card["options"].get("method") in report_tables.RELEASED:
             name = card["card"].split("/")[-1].removesuffix(".json")
             assert results["measured"][name]["accuracy"] == report_tables.accuracy(card)
             of_card = card["metrics"][report_numbers.measurement(card)].get("images")
