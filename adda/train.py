@@ -255,8 +255,8 @@ def keep(adapted: Adapted, run: Run, done: int) -> None:
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", adapted)
 
 
-def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run, done: int
-                    ) -> dict[str, float]:
+def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run,
+                    done: int) -> dict[str, float]:
     """Save the teacher as it would be released after `done` steps of self-training. Returns metrics that need
     no label of the target."""
     adapted = both_domains(teacher, options, data, 2000)

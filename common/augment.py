@@ -74,10 +74,8 @@ def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     return out
 
 
-def affine(
-    images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float,
-    generator: torch.Generator, stretch: tuple[float, float] = (-0.1, 0.1)
-) -> Tensor:
+def affine(images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float,
+           generator: torch.Generator, stretch: tuple[float, float] = (-0.1, 0.1)) -> Tensor:
     """Random affine transformation: rotation by up to `degrees`, zoom in the given range (> 1 enlarges the
     digit), horizontal shear of up to `shear`, and shift of up to `shift` pixels. The aspect ratio (width to
     height) is multiplied by exp(2 U(*stretch)). Border pixels are replicated."""

@@ -69,17 +69,20 @@ def check(options: Any, names: Mapping[str, str] | None = None) -> None:
 
 
 def _problem(value: Any, kind: Any, choices: tuple[Any, ...] | None, allowed: Range) -> str | None:
-    if get_args(kind):
-        if not (isinstance(value, tuple) and len(value) == len(get_args(kind))):
-            return f"must be {len(get_args(kind))} numbers, not {value!r}"
-        if problems := [problem for part in value
-                        if (problem := _problem(part, get_args(kind)[0], None, allowed))]:
-            return problems[0]
-        return (None if list(value) == sorted(value)
-                else f"must be in ascending order, not {' '.join(map(str, value))}")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = (number and (kind is float or isinstance(value, int)) if kind in (int, float)
-            else isinstance(value, kind))
+    if kinds := get_args(kind):
+        if not (isinstance(value, tuple) and len(value) == len(kinds)):
+            return f"must be {len(kinds)} numbers, not {value!r}"
+        for part in value:
+            if problem := _problem(part, kinds[0], None, allowed):
+                return problem
+        if list(value) != sorted(value):
+            return f"must be in ascending order, not {' '.join(map(str, value))}"
+        return None
+    if kind in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = number and (kind is float or isinstance(value, int))
+    else:
+        fits = isinstance(value, kind)
     if not fits:
         return f"must be {KINDS[kind]}, not {value!r}"
     if choices is not None and value not in choices:

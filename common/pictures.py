@@ -182,11 +182,11 @@ def _deep_colour(file: Any, path: str, raw: str) -> Image.Image:
     if tops[3:]:
         shown.putalpha((low if clear else file).getchannel("A"))
     elif key:
+        high_key, low_key = tuple(value >> 8 for value in key), tuple(value & 255 for value in key)
         apart = Image.new("L", file.size)
-        for picture, numbers in ((file, [value >> 8 for value in key]),
-                                 (low, [value & 255 for value in key])):
-            for channel in ImageChops.difference(
-                    picture, Image.new("RGB", file.size, tuple(numbers))).split():
+        for picture, colour in ((file, high_key), (low, low_key)):
+            plain = Image.new("RGB", file.size, colour)
+            for channel in ImageChops.difference(picture, plain).split():
                 apart = ImageChops.lighter(apart, channel)
         shown.putalpha(apart.point([0] + [255] * 255))
     return shown

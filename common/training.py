@@ -121,8 +121,8 @@ def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Calla
             raise InputError(f"{args.resume} cannot go on for more epochs, since its schedule depends on how "
                              "many there are; start another run")
         options = replace(options, {"epochs": args.epochs})
-    if changed := (runs.differences(before, given) or runs.differences(
-            dataclasses.asdict(options), dataclasses.asdict(wanted))):  # type: ignore[call-overload]
+    begun, asked = dataclasses.asdict(options), dataclasses.asdict(wanted)  # type: ignore[call-overload]
+    if changed := runs.differences(before, given) or runs.differences(begun, asked):
         raise InputError(f"--resume continues {args.resume} with the options it was started with, but: "
                          f"{changed}")
     args.precision, args.preset = before["precision"], before.get("preset")

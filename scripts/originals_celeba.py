@@ -104,8 +104,8 @@ def find_images(root: Place) -> tuple[Place, dict[str, str]]:
         named = [inside for inside in folders
                  if re.search("celeba(?!.*/images/(train|val|test)$)", inside, re.IGNORECASE)]
         if named:
-            return place, folders[
-                max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))]
+            likeliest = max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))
+            return place, folders[likeliest]
     raise Missing("img_align_celeba (a folder or img_align_celeba.zip)")
 
 

@@ -143,9 +143,9 @@ def blended(root: Place, split: str, seed: int) -> Split:
         top, left = draw.integers(photograph.shape[0] - 27), draw.integers(photograph.shape[1] - 27)
         return Image.fromarray(blend(digits[index], photograph[top:top + 28, left:left + 28]))
 
-    official = f"MNIST {'official, bit for bit' if genuine else 'not the official one'}; " \
-               f"on {len(photographs)} of BSDS500's " \
-               f"{originals.OFFICIAL['photographs'][split]} {split} photographs"
+    mnist = "official, bit for bit" if genuine else "not the official one"
+    published = originals.OFFICIAL["photographs"][split]
+    official = f"MNIST {mnist}; on {len(photographs)} of BSDS500's {published} {split} photographs"
     return Split(len(digits), image, ["label"], labels[:, None].tolist(),
                  f"{_mark(digits, labels, *photographs)}-{seed}-{BLEND}",
                  summary("MNIST-M", split, labels, official), BLEND)

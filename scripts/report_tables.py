@@ -247,9 +247,9 @@ def ablation_table(results: dict[str, Any]) -> str:
 def criteria_table(results: dict[str, Any]) -> str:
     """How well criteria without any label rank the runs of our network that adapt to a target, and what they
     would have chosen."""
-    lines = ["| criterion | "
-             + " | ".join(f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
-                          for source, target in DIRECTIONS) + " |", "|---|" + "---|" * 6]
+    columns = [f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
+               for source, target in DIRECTIONS]
+    lines = [f"| criterion | {' | '.join(columns)} |", "|---|" + "---|" * 6]
     groups = [[card for card in (*runs_of(results, "dann", "adda"),
                                  *runs_of(results, "dann", "adda", of="ablation"))
                if (card["options"]["source"], card["options"]["target"]) == direction

@@ -109,8 +109,8 @@ for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("made")
 with open("noted", "a") as notes:
-    notes.write(json.dumps([program, arguments, os.environ.get("CUDA_VISIBLE_DEVICES"), begin, time.time()])\
- + "\\n")
+    call = [program, arguments, os.environ.get("CUDA_VISIBLE_DEVICES"), begin, time.time()]
+    notes.write(json.dumps(call) + "\\n")
 sys.exit(status)
 '''
 

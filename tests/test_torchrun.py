@@ -177,8 +177,8 @@ def test_shares_make_up_the_batch_and_keep_halves_together(second_of_three, monk
     (["--batch", "16"], "--batch 16 cannot be shared equally among 3"),
     (["--batch", "12", "--source-batch", "8"], "--source-batch 8 cannot"),
     (["--batch", "12", "--source-batch", "6", "--device", "cuda:1"], "torchrun takes cuda")])
-def test_unsupported_options_with_several_processes_give_one_line_errors(
-        arguments, says, second_of_three, data):
+def test_unsupported_options_with_several_processes_give_one_line_errors(arguments, says, second_of_three,
+                                                                         data):
     result = call("adda.train", "--data", data, *arguments, code=2)
     assert says in result.stderr and result.stderr.count("\n") == 1
 
