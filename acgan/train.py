@@ -122,8 +122,7 @@ def noise_and_classes(options: Options, count: int, real: Tensor,
 
 
 class _WithBothClasses(torch.nn.Module):
-    """Adapter for `estimate_statistics`: a generator that takes noise only and alternates between the
-    classes."""
+    """For `estimate_statistics`: a generator that takes noise only and alternates between the classes."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -158,8 +157,7 @@ def with_class(generator: Generator, z: Tensor, value: float) -> Tensor:
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
-    """Write samples/epoch_001.png, 10 pairs of noise that is the same for every epoch, and the loss
-    curves."""
+    """Write samples/epoch_001.png, 10 pairs of the same noise in every epoch, and the loss curves."""
     make_folder(run.folder / "samples")
     picture = grid(pairs(generator, noise(10, options.seed), options.strength).flatten(0, 1), 10)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)

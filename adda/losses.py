@@ -21,8 +21,7 @@ def encoder_loss(target: Tensor) -> Tensor:
 
 
 def mean_prediction(logits: list[Tensor]) -> Tensor:
-    """The mean class probabilities of several networks, as logits: each has logits (N, K), and so has the
-    result."""
+    """The mean class probabilities of several networks, as logits (N, K), from the logits (N, K) of each."""
     return torch.stack([each.float().softmax(1) for each in logits]).mean(0).log()
 
 

@@ -1,6 +1,5 @@
 """The options of a training: a frozen dataclass with the defaults of the released run, used for the command
-line, options.json and the cards of weights. Each field declares its valid values; `check` validates all of
-them."""
+line, options.json and the cards of weights. Each field declares its valid values; `check` tests them all."""
 
 from __future__ import annotations
 
@@ -118,8 +117,7 @@ def flag(name: str) -> str:
 
 
 def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
-    """The flags, ` --flag value …`, that turn the options `base` into `options`, without the fields in
-    `leave`."""
+    """The flags, ` --flag value …`, that turn `base` into `options`, without the fields in `leave`."""
     text = ""
     for name, value in dataclasses.asdict(options).items():
         if value == getattr(base, name) or name in leave:
@@ -133,8 +131,7 @@ def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
 
 
 def replace(options: T, values: Mapping[str, Any]) -> T:
-    """The options with the given values, which may come from JSON (lists become tuples). Unknown names are
-    ignored."""
+    """The options with these values, perhaps from JSON (lists become tuples). Unknown names are ignored."""
     names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
     given = {name: values[name] for name in names if name in values}
     return dataclasses.replace(  # type: ignore[type-var]

@@ -49,8 +49,7 @@ def picture(path: str, size: int, square: bool = False,
 
 
 def open_image(path: str) -> Any:
-    """Open a file with Pillow, in one of the formats above, without decoding it. Raises ValueError for other
-    content."""
+    """Open a file in one of the formats above with Pillow, without decoding. ValueError for other content."""
     special = BY_SUFFIX.get(os.path.splitext(path)[1].lower())
     try:
         return Image.open(path, formats=[special, *FORMATS] if special else FORMATS)
@@ -104,8 +103,7 @@ def _opaque(file: Any, path: str, background: tuple[int, int, int]) -> Image.Ima
 
 
 def _upright(file: Any, shown: Image.Image) -> Image.Image:
-    """The image in the orientation of its EXIF data. (For TIFF, Pillow applies the orientation and removes
-    the entry.)"""
+    """The image, oriented by its EXIF data. (For TIFF, Pillow does so itself and removes the entry.)"""
     try:
         turn = TURNS.get(file.getexif().get(274))
     except Exception:  # ignore damaged EXIF data, as image viewers do
@@ -193,8 +191,7 @@ def _deep_colour(file: Any, path: str, raw: str) -> Image.Image:
 
 
 def _low_bytes(path: str, raw: str) -> Image.Image:
-    """An image with 16-bit channels, decoded in the opposite byte order, so that Pillow keeps the low
-    bytes."""
+    """An image with 16-bit channels decoded in the opposite byte order: Pillow keeps the low bytes."""
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
     with open_image(path) as file:
         if raw != "LA;16B":

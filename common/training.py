@@ -92,9 +92,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
 
 def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Callable[[argparse.Namespace], T],
              may_grow: Callable[[T], bool]) -> tuple[T, dict[str, Any]]:
-    """The options of the run given by --resume, and its options.json. Preset and precision are copied into
-    `args`, since a run cannot change its precision. InputError if the command line asks for something
-    else."""
+    """The options of the run of --resume, and its options.json. Preset and precision are copied into `args`,
+    since a run cannot change its precision. InputError if the command line asks for something else."""
     before, file = runs.read_options(args.resume), args.resume / "options.json"
     if before.get("program") != program:
         raise InputError(f"{args.resume} is a run of {before.get('program', 'an earlier version')}, not of "

@@ -23,8 +23,7 @@ WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.Bat
 
 
 def described(layer: nn.Module) -> str:
-    """A layer as PyTorch prints it, without the arguments of BatchNorm, which versions of PyTorch print
-    differently."""
+    """A layer as PyTorch prints it, without the arguments of BatchNorm, which differ between versions."""
     return re.sub(r"(BatchNorm[12]d\(\d+).*", r"\1)", str(layer))
 
 

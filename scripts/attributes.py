@@ -1,5 +1,4 @@
-"""The judge of generated faces: an independent classifier of face attributes, which no generator was trained
-against.
+"""The judge of generated faces: an independent attribute classifier, which no generator was trained against.
 
 `python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the
 test faces. scripts.evaluate_faces computes its metrics from the features and predictions of the judge. The

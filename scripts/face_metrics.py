@@ -120,8 +120,7 @@ def inception(source: str, device: torch.device) -> Extractor:
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The named tensors in a file written by torch.save, loaded without executing code. Raises InputError for
-    other content."""
+    """The named tensors of a torch.save file, loaded without executing code. InputError for other content."""
     content = read_bytes(path)
     try:
         with warnings.catch_warnings():

@@ -1,8 +1,7 @@
 """Readers for the original files of SVHN (.mat), MNIST (IDX) and BSDS500.
 
-Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to
-do. `OFFICIAL` contains the sizes of the official releases; other data are accepted, and reported as not
-official.
+Each reader returns decoded arrays, or raises `Missing` or an InputError that names the file and says what to
+do. `OFFICIAL` has the official releases' sizes; other data are accepted, and reported as not official.
 """
 
 from __future__ import annotations
@@ -126,8 +125,7 @@ def _idx(root: Place, split: str, kind: str) -> tuple[Path, np.ndarray, bool]:
 
 
 def _array(path: Path, data: bytes, axes: int) -> np.ndarray:
-    """The uint8 array of an IDX file, which contains four bytes of magic number, the dimensions and the
-    values."""
+    """The uint8 array of an IDX file: four bytes of magic number, the dimensions and the values."""
     begin = 4 + 4 * axes
     if data[:4] != bytes([0, 0, 8, axes]):
         raise InputError(f"{path} is not the IDX file that its name says; download MNIST's original")

@@ -44,8 +44,7 @@ class Faces:
 
 
 def read_faces(root: Place, split: str, wanted: list[str]) -> Faces:
-    """The available images of a split, sorted by name, with those of the wanted attributes that the list
-    contains."""
+    """A split's available images, sorted by name, with those of the wanted attributes that the list has."""
     (columns, table), partition, found = gather(
         lambda: read_attributes(root, wanted), lambda: read_partition(root), lambda: find_images(root))
     place, images = found
@@ -132,8 +131,7 @@ def _list(root: Place, stem: str,
 
 
 def _cells(path: Path, lines: list[str]) -> Iterator[list[str]]:
-    """The rows of a table separated by commas, semicolons or blanks, without the line that contains their
-    number."""
+    """The rows of a table separated by commas, semicolons or blanks, without the line with their number."""
     if lines and lines[0].strip().isdecimal():
         lines = lines[1:]
     separator = next((mark for mark in ",;" if lines and mark in lines[0]), None)

@@ -152,8 +152,7 @@ def blended(root: Place, split: str, seed: int) -> Split:
 
 
 def blend(digit: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """|crop - 255 (digit > 0)|: the photograph (28, 28, 3) uint8, inverted where the digit (28, 28) is
-    not 0."""
+    """|crop - 255 (digit > 0)|: the crop (28, 28, 3) uint8, inverted where the digit (28, 28) is not 0."""
     return np.where(digit[:, :, None] > 0, 255 - crop, crop)
 
 
@@ -212,8 +211,7 @@ def summary(name: str, split: str, labels: np.ndarray, official: str) -> str:
 
 
 def download(part: str, origin: Path) -> None:
-    """Download a part with torchvision, as far as it offers it. If this fails, print what to download
-    manually."""
+    """Download what torchvision offers of a part. If this fails, print what to download manually."""
     from torchvision import datasets
 
     try:

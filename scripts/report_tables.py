@@ -102,8 +102,7 @@ def dagger(card: dict[str, Any]) -> str:
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Accuracies of all methods in both directions, with those of the original report and of the best
-    peers."""
+    """All methods' accuracies in both directions, with those of the original report and the best peers."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | "
              "SVHN → MNIST-M (10,000) | the original report's | best of 30 reports |",
@@ -120,8 +119,7 @@ def results_table(results: dict[str, Any]) -> str:
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """The table of README.md: per method, the released weights and the mean over seeds; and the networks of
-    the original."""
+    """README.md's table: per method, released weights and mean over seeds; and the original's networks."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test digits, % | MNIST-M → SVHN | SVHN → MNIST-M |", "|---|---|---|"]
     for method, title in SUMMARY:
@@ -154,8 +152,7 @@ def report_recipe_table(results: dict[str, Any]) -> str:
 
 
 def last_and_oracle(found: list[dict[str, Any]]) -> tuple[str, str]:
-    """Two cells of the table: accuracy after the last step and of the oracle; means, if there are several
-    seeds."""
+    """Two cells of the table: accuracy after the last step and of the oracle; means, with several seeds."""
     found = [card for card in found if card["metrics"].get(measurement(card))]
     if not found:
         return AGAIN, AGAIN
@@ -175,8 +172,7 @@ def by_direction(every: list[dict[str, Any]], method: str, kind: str) -> list[li
 
 
 def kind_of(card: dict[str, Any]) -> str:
-    """default, report, joint (the report's recipe with both domains in one batch of the discriminator) or
-    DANN's network."""
+    """default, report, joint (as report, but both domains in one discriminator batch) or DANN's network."""
     if card["options"]["preset"] != "report":
         return "default"
     if card["options"]["method"] == "target-only" and card["program"] == "dann.train":

@@ -86,8 +86,7 @@ def test_target_encoder_starts_as_the_source_encoder(root, tmp_path):
 
 
 def plain_sgd(monkeypatch):
-    """Steps along the gradient itself, so that they can be compared; Adam's first step shows no more than its
-    sign."""
+    """Steps along the gradient itself, to compare it; Adam's first step shows no more than its sign."""
     for name in ("Adam", "SGD"):
         monkeypatch.setattr(torch.optim, name, lambda parameters, lr, *_, sgd=SGD, **__: sgd(parameters, lr))
 
@@ -264,8 +263,7 @@ def test_batchnorm_in_d_sees_batches_of_one_kind_in_both_half_steps():
     right, apart = adversaries_of_two_gaussians(True, True)
     assert right < 0.75 and apart < 0.5
     assert adversaries_of_two_gaussians(False, False)[0] < 0.75
-    # taught on both domains together, asked about one by itself: BatchNorm subtracts what the encoder should
-    # learn from
+    # taught on both domains at once, asked about one: BatchNorm subtracts what the encoder should learn from
     right, apart = adversaries_of_two_gaussians(True, False)
     assert right > 0.9 and apart > 0.9
 

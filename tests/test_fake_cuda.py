@@ -52,8 +52,7 @@ def gpu(monkeypatch):
 
 
 def fill_gradients(loss):
-    """Set a gradient for all parameters on which the loss depends. (Autograd itself would access CUDA
-    streams.)"""
+    """Set a gradient for all parameters that affect the loss. (Autograd itself would access CUDA streams.)"""
     assert loss.device.type == "cuda" and loss.dim() == 0
     waiting, seen = [loss.grad_fn], set()
     while waiting:

@@ -1,5 +1,4 @@
-"""Starting the programs: from any folder, in any way, with any environment; Ctrl-C, and closed or full
-outputs.
+"""Starting the programs: from any folder, in any way, with any environment; Ctrl-C; closed or full outputs.
 
 Most tests start a copy of the scripts in a repository with minimal programs, since only the start is tested.
 """

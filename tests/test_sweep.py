@@ -117,8 +117,7 @@ sys.exit(status)
 
 @pytest.fixture
 def noted(place, tmp_path, monkeypatch):
-    """A function that returns the commands of the sweep since its last call, sorted. They are only logged,
-    not executed."""
+    """A function that returns the sweep's commands since its last call, sorted; only logged, not executed."""
     (place / "scripts/start.py").write_text(NOTES)
     (tmp_path / "data/digits").mkdir(parents=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

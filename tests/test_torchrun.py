@@ -37,8 +37,7 @@ def gone(process):
 
 
 def start(arguments, checkpoint, temporary):
-    """Start two processes, and wait until the checkpoint exists or they have ended. Also returns their PIDs
-    by rank."""
+    """Start two processes; wait until the checkpoint exists or they have ended. Also returns PIDs by rank."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     training = subprocess.Popen([*TORCHRUN, *map(str, arguments)], cwd=ROOT, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
