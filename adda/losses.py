@@ -1,7 +1,7 @@
 """The losses of ADDA, numbered as in Tzeng et al., CVPR 2017, "Adversarial Discriminative Domain Adaptation",
-and those of the self-training that follows it. Logits go in; each loss is a scalar. Equation 1, the source's
-classification, is `class_loss` of common.losses, and the first line of equation 9, the discriminator's loss,
-is `domain_loss`."""
+and those of the self-training that follows it. Logits go in; each loss is a scalar. In common.losses are
+equation 1, the source's classification, as `class_loss`, and the first line of equation 9, the
+discriminator's loss, as `domain_loss`."""
 
 from __future__ import annotations
 

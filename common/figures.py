@@ -100,8 +100,7 @@ def check_faces(folder: Path, count: int) -> None:
 
 
 def save_faces(folder: Path, images: Tensor, first: int = 0) -> None:
-    """Write images, uint8 (N, 3, H, W) on the CPU, to folder/00000.png …, counting from `first`. Creates the
-    folder."""
+    """Create the folder and write images, uint8 (N, 3, H, W) on the CPU, to 00000.png …, from `first` on."""
     make_folder(folder)
     tidy_folder(folder)
     for index, image in enumerate(images.permute(0, 2, 3, 1).numpy(), first):

@@ -1,6 +1,5 @@
 """Decode an image file to 8-bit RGB, as an image viewer shows it. To start quickly in the processes of
-`common.decode`, which run this file by its path, it imports nothing from this project, and numpy only when
-needed."""
+`common.decode`, which run this file by path, it imports nothing of this project, and numpy only if needed."""
 
 from __future__ import annotations
 

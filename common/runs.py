@@ -255,9 +255,8 @@ def new_folder(package: str, name: str) -> Path:
 
 @contextmanager
 def interruptible(caught: list[int]) -> Iterator[None]:
-    """Within this context, SIGINT, SIGTERM and SIGHUP are only noted in the list, so that the loop can finish
-    its step and save. A second signal ends the program at once. Signals that are ignored (SIGHUP under nohup)
-    stay ignored."""
+    """In this context, SIGINT, SIGTERM and SIGHUP are only noted in the list: the loop can finish its step
+    and save. A second signal ends the program at once. Ignored signals (SIGHUP under nohup) stay ignored."""
     def catch(number: int, frame: object) -> None:
         if caught:
             sys.exit(128 + number)

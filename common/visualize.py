@@ -62,8 +62,7 @@ def outputs(output: Path) -> list[Path]:
 
 def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, titles: dict[str, str],
          data: Path, device: torch.device, output: Path, count: int, seed: int) -> list[Path]:
-    """Write a joint embedding of the test features of both domains as two plots and as points. Returns the
-    three paths."""
+    """Write a joint embedding of both domains' test features as two plots and as points → the three paths."""
     options, classes = card["options"], classes_of(card, weights)
     features, predicted, labels, is_target = [], [], [], []
     domains = (options["source"], options["target"])

@@ -65,7 +65,6 @@ def default_network(width: int = 32, conditional: bool = True, classes: int = 10
 
 
 def build(network: str, width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
-    """`report` or `default`, on the CPU, in channels-last memory. The report's domain classifier is never
-    conditional."""
+    """`report`, whose domain classifier is never conditional, or `default`, on the CPU, channels-last."""
     model = report_network(classes) if network == "report" else default_network(width, conditional, classes)
     return model.to(memory_format=torch.channels_last)

@@ -1,7 +1,6 @@
 """Print the layers of the networks, read from the modules: `python -m scripts.architecture`.
 
-For each layer with weights: its definition, output size, number of parameters, and multiply-accumulates for
-one image.
+For each layer with weights: definition, output size, number of parameters, multiply-accumulates per image.
 """
 
 from __future__ import annotations

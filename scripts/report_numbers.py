@@ -28,8 +28,7 @@ ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.2
             "target-only": (90.0, 91.0)}
 # accuracies of the networks published by its author on our two test sets, on which they were not trained
 ORIGINAL_NETWORKS = {"dann": (42.2, 46.8), "adda": (59.1, 56.1)}
-# the best of 30 reports of the same homework, most of them selected by test accuracy; for self-training, of
-# any method
+# the best of 30 reports of this homework, most selected by test accuracy; for self-training, of any method
 PEERS = {"source-only": (45.4, 53.0), "dann": (55.9, 82.6), "adda": (61.3, 67.6), "adda+st": (61.3, 84.4),
          "target-only": (94.3, 98.7)}
 # hash of the training images of an earlier MNIST-M of this repository, which blended digits with their grey

@@ -71,7 +71,7 @@ class Digits:
 
 
 def parts(output: Path, run_folders: Path | None, data: Path, device: torch.device) -> list[Part]:
-    """All parts. With `run_folders`, the runs of scripts/results.sh, these replace the released weights."""
+    """All parts. With `run_folders`, from scripts/results.sh, those runs replace the released weights."""
     found = face_parts(output, run_folders, device)
     for kind, released in (("dann", dann.predict.released), ("adda-st", adda.predict.released)):
         for source, target in DIRECTIONS:

@@ -52,8 +52,7 @@ ABLATION = (("source", "source only"), ("whole", "**all stages**"),
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """All tables of the report, by their names in scripts/report.md. `results`: those of `gather` and
-    `measured`."""
+    """The report's tables by their names in scripts/report.md. `results`: from `gather` and `measured`."""
     return {"results": results_table(results), "report's recipe": report_recipe_table(results),
             "runs": runs_table(results), "ablation runs": runs_table(results, "ablation"),
             "ablation": ablation_table(results), "deviations": deviations_table(results),
@@ -152,7 +151,7 @@ def report_recipe_table(results: dict[str, Any]) -> str:
 
 
 def last_and_oracle(found: list[dict[str, Any]]) -> tuple[str, str]:
-    """Two cells of the table: accuracy after the last step and of the oracle; means, with several seeds."""
+    """Two cells of the table: accuracy after the last step and of the oracle; means if several seeds."""
     found = [card for card in found if card["metrics"].get(measurement(card))]
     if not found:
         return AGAIN, AGAIN
@@ -181,8 +180,7 @@ def kind_of(card: dict[str, Any]) -> str:
 
 
 def runs_table(results: dict[str, Any], of: str = "runs") -> str:
-    """All domain adaptation runs: command, accuracy, steps, time, hardware, and the first digits of the
-    weights' SHA-256."""
+    """All domain adaptation runs: command, accuracy, steps, time, hardware, start of the weights' SHA-256."""
     found = runs_of(results, "dann", "adda", of=of)
     if not found:
         return f"({AGAIN.capitalize()}.)"

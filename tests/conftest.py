@@ -1,5 +1,4 @@
-"""Fixtures and helpers shared by the tests: synthetic digits of both domains, and functions that run the
-programs."""
+"""Fixtures and helpers of the tests: synthetic digits of both domains, and functions to run the programs."""
 
 from __future__ import annotations
 

@@ -42,8 +42,7 @@ def test_schedule_starts_at_zero_and_ends_near_one():
 
 
 def test_perfect_logits_give_no_loss():
-    """With a softmax before the cross-entropy, the loss would be at least 1.46 for ten classes and 0.31 for
-    two."""
+    """The cross-entropy of a softmax's output would be at least 1.46 for ten classes and 0.31 for two."""
     labels = torch.arange(10)
     assert class_loss(20.0 * torch.eye(10), labels) < 1e-3
     sure = torch.tensor([[20.0, 0.0]])

@@ -307,8 +307,7 @@ def test_the_reports_preset_is_the_originals_recipe():
 
 
 def test_a_run_counted_in_epochs_keeps_each_epochs_network_and_the_last_is_the_result(root, tmp_path):
-    """The checkpoints allow reporting the best epoch by target labels as an oracle; the last one is the
-    result."""
+    """Checkpoints allow reporting the best epoch by target labels as an oracle; the last is the result."""
     run = tmp_path / "run"
     call("dann.train", "--data", root, "--run", run, "--epochs", "3", "--preset", "report", "--batch", "40",
          "--device", "cpu")

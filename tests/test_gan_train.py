@@ -539,8 +539,7 @@ class Average(nn.Module):
 
 
 def test_records_and_checkpoints_survive_a_crash(root, tmp_path, monkeypatch):
-    """520 steps of tiny networks, logged every 200 steps and saved after steps 1, 500 and 520; logging step
-    520 fails."""
+    """520 steps of tiny networks, logged every 200 and saved after 1, 500 and 520; logging step 520 fails."""
     for name, build in (("Generator", Blocks), ("Discriminator", Average)):
         monkeypatch.setattr(gan.train, name, build)
     drawn = []

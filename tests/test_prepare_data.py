@@ -149,7 +149,7 @@ def test_whole_layout(origin, tmp_path, prepare):
 
 
 def test_mnistm_is_inverted_wherever_there_is_ink_as_in_the_published_set(origin, tmp_path, prepare):
-    # dark photographs reveal blending with grey levels: published brightness does not depend on the ink
+    # dark photographs reveal blending with grey levels; in the published set, ink does not affect brightness
     prepare(origin, tmp_path / "to", "--only", "mnistm")
     made = np.stack([pixels(path) for path in sorted((tmp_path / "to/digits/mnistm/train").glob("*.png"))])
     digit = np.zeros((28, 28), int)

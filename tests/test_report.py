@@ -370,8 +370,7 @@ def make(monkeypatch, capsys):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A copy of the files with the numbers, with placeholders for weights, which is read instead of the
-    repository."""
+    """The numbers' files, copied with placeholders for weights, which are read instead of the repository."""
     root = tmp_path / "project"
     for path in [p for package in (*report_numbers.PROGRAMS, "scripts")
                  for p in (report.ROOT / package).glob("*/**/*.json")]:
