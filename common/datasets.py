@@ -1,5 +1,5 @@
 """Read folders of images and their tables into tensors, and cache decoded images. The table of a folder is
-FOLDER.csv beside it, with the columns image_name and label for digits, or one per attribute for faces."""
+FOLDER.csv beside it, with the columns image_name and label (digits) or one per attribute (faces)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 All programs use channels-last memory, and bfloat16 if the hardware has it. Weights stay float32. On CUDA:
 
-- cuDNN benchmarks its algorithms for each new shape, so that the results of two runs may differ by rounding
-  errors.
+- cuDNN benchmarks its algorithms for each new shape, so that two runs may differ by rounding errors.
 - `--precision fp32` disables TF32. With bf16, operations that autocast leaves in float32 may use TF32, which
   has a mantissa of 10 bits (bfloat16: 7).
 """
