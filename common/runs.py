@@ -154,7 +154,7 @@ class Run:
             self.say(f"warning: {type(problem).__name__} while drawing ({problem}); the training goes on")
 
     def save(self, state: dict[str, Any]) -> None:
-        """Save a state (tensors and plain values, so that it loads with weights_only=True) as last.pt."""
+        """Save a state (only tensors and plain values: it loads with weights_only=True) as last.pt."""
         buffer = io.BytesIO()
         torch.save({**state, "step": self.step, "seconds": self.elapsed()}, buffer)
         write(self.folder / "last.pt", buffer.getvalue())

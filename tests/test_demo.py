@@ -180,7 +180,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """Run the demo in a process; yield its URL. Ctrl-C ends it, leaving no files. No proxy is used."""
+    """Run the demo in a subprocess; yield its URL. Ctrl-C ends it, leaving no files. No proxy is used."""
     pytest.importorskip("gradio")
     place = tmp_path_factory.mktemp("tmp")
     environment = {**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}
