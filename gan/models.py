@@ -31,7 +31,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real ones. The report: `batch_norm`."""
+    """Faces (N, 3, size, size) in [-1, 1] → logits (N,), higher for real faces. The report's network uses
+    `batch_norm`."""
 
     def __init__(self, width: int = 64, deviation: float = 0.02, size: int = 64,
                  batch_norm: bool = True) -> None:
