@@ -37,8 +37,7 @@ SIDES = ("with", "without")
 
 
 def load_generator(weights: Path, device: torch.device) -> tuple[Generator, float]:
-    """Load the generator of a weights file, in evaluation mode, and the strength at which its pairs are
-    shown."""
+    """The generator of a weights file, in evaluation mode, and the strength at which its pairs are shown."""
     state, options, _ = load_weights(weights, "acgan.train", Options, "width", "strength")
     generator = Generator(options.width, size=options.size, late=options.network == "default")
     load_into(generator, state, weights)
@@ -46,8 +45,7 @@ def load_generator(weights: Path, device: torch.device) -> tuple[Generator, floa
 
 
 def strip(generator: Generator, z: Tensor, strength: float, steps: int = 5) -> Tensor:
-    """z (N, 100) → uint8 (steps·N, 3, H, W): the N faces without the attribute, then with increasing amounts
-    of it."""
+    """z (N, 100) → uint8 (steps·N, 3, H, W): N faces without the attribute, then with more and more of it."""
     values = torch.linspace(0.5 - strength / 2, 0.5 + strength / 2, steps).tolist()
     return torch.cat([with_class(generator, z, value) for value in values])
 

@@ -1,5 +1,4 @@
-"""The class loss of ACGAN (Odena et al., ICML 2017). The source loss L_S (equation 2) is in
-common.adversary."""
+"""The class loss of ACGAN (Odena et al., ICML 2017). Source loss L_S (equation 2): see common.adversary."""
 
 from __future__ import annotations
 
@@ -16,9 +15,8 @@ def class_loss(logits: Tensor, c: Tensor) -> Tensor:
 
 def pair_loss(made: Tensor) -> Tensor:
     """Mean absolute difference within the pairs of a batch, in pixels (N, 3, H, W) or in logits (N, K). The
-    i-th and the (N/2 + i)-th face are generated from the same noise vector. The loss discourages changes that
-    the class does not require (not in the paper). The difference is absolute, not squared, to favour sparse
-    changes."""
+    i-th and the (N/2 + i)-th face come from the same noise vector. The loss discourages changes that the
+    class does not require (not in the paper). It is absolute, not squared, to favour sparse changes."""
     one, other = made.float().chunk(2)
     return (one - other).abs().mean()
 

@@ -30,8 +30,8 @@ from common.streams import key, send, stream
 from common.weights import load_into, load_tensors
 
 
-def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device: torch.device, precision: str
-          ) -> Generator:
+def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device: torch.device,
+          precision: str) -> Generator:
     """Train on `faces`, uint8 (N, 3, size, size), and `attributes`, int64 (N, K), on the device. The first
     attribute is the class. Balanced batches contain all combinations of the first two attributes equally
     often. Returns the generator to release."""
@@ -109,8 +109,8 @@ def train(options: Options, faces: Tensor, attributes: Tensor, run: Run, device:
     return final_network(averaged.network, 2000)
 
 
-def noise_and_classes(options: Options, count: int, real: Tensor, draws: torch.Generator
-                      ) -> tuple[Tensor, Tensor]:
+def noise_and_classes(options: Options, count: int, real: Tensor,
+                      draws: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noise (N, 100) and classes (N,) for the generated faces of a step; N is this process's share of
     `count`. `real` are the classes of the real faces. With a pair loss, each noise vector gets both classes,
     so that they are as frequent as among the balanced real faces. Otherwise the classes are those of the real
@@ -122,8 +122,7 @@ def noise_and_classes(options: Options, count: int, real: Tensor, draws: torch.G
 
 
 class _WithBothClasses(torch.nn.Module):
-    """Adapter for `estimate_statistics`: a generator that takes noise only and alternates between the
-    classes."""
+    """For `estimate_statistics`: a generator that takes noise only and alternates between the classes."""
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
@@ -158,8 +157,7 @@ def with_class(generator: Generator, z: Tensor, value: float) -> Tensor:
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
-    """Write samples/epoch_001.png, 10 pairs of noise that is the same for every epoch, and the loss
-    curves."""
+    """Write samples/epoch_001.png, 10 pairs of the same noise in every epoch, and the loss curves."""
     make_folder(run.folder / "samples")
     picture = grid(pairs(generator, noise(10, options.seed), options.strength).flatten(0, 1), 10)
     save_picture(run.folder / f"samples/epoch_{epoch:03}.png", picture)

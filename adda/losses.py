@@ -1,7 +1,7 @@
 """The losses of ADDA, numbered as in Tzeng et al., CVPR 2017, "Adversarial Discriminative Domain Adaptation",
-and those of the self-training that follows it. Logits go in; each loss is a scalar. Equation 1, the source's
-classification, is `class_loss` of common.losses, and the first line of equation 9, the discriminator's loss,
-is `domain_loss`."""
+and those of the self-training that follows it. Logits go in; each loss is a scalar. In common.losses are
+equation 1, the source's classification, as `class_loss`, and the first line of equation 9, the
+discriminator's loss, as `domain_loss`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def encoder_loss(target: Tensor) -> Tensor:
 
 
 def mean_prediction(logits: list[Tensor]) -> Tensor:
-    """The mean class probabilities of several networks, as logits: each has logits (N, K), and so has the
-    result."""
+    """The mean class probabilities of several networks, as logits (N, K), from the logits (N, K) of each."""
     return torch.stack([each.float().softmax(1) for each in logits]).mean(0).log()
 
 

@@ -57,8 +57,7 @@ class Discriminator(nn.Module):
 
 
 class ClassFrequencies(nn.Module):
-    """Estimate of how frequent each class is in the target: a running mean of predictions, starting from
-    equal frequencies."""
+    """Estimated frequency of each class in the target: a running mean of predictions, equal at first."""
 
     estimate: Tensor
 
@@ -67,8 +66,7 @@ class ClassFrequencies(nn.Module):
         self.register_buffer("estimate", torch.full((classes,), 1 / classes))
 
     def update(self, logits: Tensor) -> None:
-        """Update with a batch of predicted logits (N, K). The last hundred batches make up 63 % of the
-        estimate."""
+        """Update with a batch's logits (N, K). The last hundred batches make up 63 % of the estimate."""
         self.estimate.lerp_(mean_of_all(logits.softmax(1).mean(0)), 0.01)
 
     def log_ratio(self) -> Tensor:
@@ -118,8 +116,7 @@ def default_networks(width: int = 32, conditional: bool = True,
 
 def build(network: str, width: int = 32, conditional: bool = True,
           classes: int = 10) -> tuple[Classifier, Discriminator]:
-    """`report` or `default`, on the CPU, in channels-last memory. The report's discriminator is never
-    conditional."""
+    """`report` or `default`, on the CPU, channels-last. The report's discriminator is never conditional."""
     classifier, discriminator = (report_networks(classes) if network == "report"
                                  else default_networks(width, conditional, classes))
     return classifier.to(memory_format=torch.channels_last), discriminator

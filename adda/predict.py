@@ -1,5 +1,4 @@
-"""A folder of images → a CSV of digits: `python -m adda.predict IMAGE_DIR TARGET OUT_CSV`, which hw3_p4.sh
-calls.
+"""A folder of images → a CSV of digits: `python -m adda.predict IMAGE_DIR TARGET OUT_CSV`, run by hw3_p4.sh.
 
 Takes the released network adapted to TARGET (or the one of --weights), reads the images and nothing else, and
 writes one row for each image file, sorted by name.

@@ -66,8 +66,8 @@ def train(options: Options, data: Data, run: Run, device: torch.device, precisio
 
 def train_source(network: Classifier, options: Options, data: Data, run: Run, begin: int,
                  device: torch.device, precision: str) -> Classifier:
-    """Stage 1 (equation 1): train M_s and C on labelled, augmented source images. Returns their average, in
-    evaluation mode."""
+    """Stage 1 (equation 1): train M_s and C on labelled, augmented source images. Returns the average of
+    their weights, in evaluation mode."""
     averaged = EMA(network, options.ema)
     optimiser = optimiser_of(network, options)
     parts = {"network": network, "averaged": averaged.network, "optimiser": optimiser}
@@ -255,8 +255,8 @@ def keep(adapted: Adapted, run: Run, done: int) -> None:
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", adapted)
 
 
-def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run, done: int
-                    ) -> dict[str, float]:
+def keep_checkpoint(teacher: Classifier, options: Options, data: Data, run: Run,
+                    done: int) -> dict[str, float]:
     """Save the teacher as it would be released after `done` steps of self-training. Returns metrics that need
     no label of the target."""
     adapted = both_domains(teacher, options, data, 2000)

@@ -37,15 +37,13 @@ def chance(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def share(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """(round(p·N),) indices of a random subset of the batch, for changes that are costly to apply to all
-    images."""
+    """(round(p·N),) indices of a random subset of the batch, for changes too costly for all images."""
     return permutation(images, generator)[:round(p * len(images))]
 
 
 def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     """Parts of other digits of the batch at the left and right edge, as in photographs of house numbers.
-    (Without them, a network could recognise the domain by neighbouring digits, which SVHN has and MNIST-M
-    does not.)"""
+    (Without them, neighbouring digits, which SVHN has and MNIST-M does not, could reveal the domain.)"""
     n, channels, height, width = images.shape
     columns = torch.arange(width, device=images.device).expand(n, -1)
     out = images
@@ -62,8 +60,7 @@ def neighbours(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 
 def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
-    """Grey-scale dilation or erosion with a 3x3 window on a fraction p of the images: thicker or thinner
-    strokes."""
+    """Grey-scale dilation or erosion (3x3) of a fraction p of the images: thicker or thinner strokes."""
     index, out = share(images, p, generator), images.clone()
     half = len(index) // 2
     for extreme, part in ((torch.maximum, index[:half]), (torch.minimum, index[half:])):
@@ -74,10 +71,8 @@ def stroke(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     return out
 
 
-def affine(
-    images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float,
-    generator: torch.Generator, stretch: tuple[float, float] = (-0.1, 0.1)
-) -> Tensor:
+def affine(images: Tensor, degrees: float, zoom: tuple[float, float], shear: float, shift: float,
+           generator: torch.Generator, stretch: tuple[float, float] = (-0.1, 0.1)) -> Tensor:
     """Random affine transformation: rotation by up to `degrees`, zoom in the given range (> 1 enlarges the
     digit), horizontal shear of up to `shear`, and shift of up to `shift` pixels. The aspect ratio (width to
     height) is multiplied by exp(2 U(*stretch)). Border pixels are replicated."""
@@ -96,8 +91,7 @@ def affine(
                      uniform(n, -2, 2, images, generator) * shift / width], 1),
     ], 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    # clamp to the centres of the outermost pixels, as padding_mode="border" does, which MPS lacks before
-    # torch 2.13
+    # clamp to the outermost pixels' centres, like padding_mode="border", which MPS lacks before torch 2.13
     for axis, pixels in enumerate((width, height)):
         grid[..., axis].clamp_(1 / pixels - 1, 1 - 1 / pixels)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
@@ -158,8 +152,7 @@ def blur(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
 
 def noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
     """Gaussian noise. Its standard deviation is drawn per image from U(0, most), relative to the image's
-    contrast: photographs of house numbers often have so little contrast that a fixed level would hide the
-    digit."""
+    contrast: house numbers often have so little contrast that a fixed level would hide the digit."""
     level = (uniform(len(images), 0, most, images, generator).view(-1, 1, 1, 1)
              * images.std((1, 2, 3), keepdim=True))
     return images + level * normal(images, *images.shape, generator=generator)

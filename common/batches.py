@@ -11,8 +11,7 @@ from common.streams import send, stream
 
 
 class Shuffled:
-    """Sampling without replacement, in a new order for each epoch. The last, incomplete batch of an epoch is
-    dropped."""
+    """Sampling without replacement, in a new order each epoch, whose last, incomplete batch is dropped."""
 
     def __init__(self, count: int, batch: int, seed: int, purpose: str, device: torch.device) -> None:
         self.count, self.batch, self.seed, self.purpose, self.device = (

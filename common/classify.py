@@ -46,8 +46,7 @@ def logits_of(network: nn.Module, images: Tensor, precision: str) -> Tensor:
 
 
 def without_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in which each BatchNorm after a convolution is folded into its weights: the same function,
-    faster."""
+    """A copy with each BatchNorm after a convolution folded into its weights: the same function, faster."""
     network = copy.deepcopy(network)
     for layers in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for place, (layer, following) in enumerate(itertools.pairwise(list(layers))):

@@ -1,5 +1,4 @@
-"""Conventions of all command-line programs: bad input ends with a one-line error and exit code 2, without a
-traceback."""
+"""Conventions of all programs: bad input ends with a one-line error and exit code 2, without a traceback."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ class InputError(Exception):
 
 @dataclass(frozen=True)
 class Range:
-    """The valid range of a number. The bounds `least` and `most` are inclusive, `above` and `below`
-    exclusive."""
+    """The valid range of a number. `least` and `most` are inclusive, `above` and `below` exclusive."""
 
     least: float | None = None
     most: float | None = None
@@ -79,8 +77,7 @@ class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpF
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that shows defaults in --help, and reports a wrong argument in one line, without the
-    usage."""
+    """A parser that shows defaults in --help, and reports a wrong argument in one line, without the usage."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)

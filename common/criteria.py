@@ -26,8 +26,7 @@ def criteria(logits: Tensor, threshold: float = 0.9) -> dict[str, float]:
 
 
 def of_network(network: nn.Module, images: Tensor) -> dict[str, Any]:
-    """The criteria of a network in evaluation mode, on images uint8 (N, 3, H, W) on its device, and its
-    predictions."""
+    """Criteria and predictions of a network in evaluation mode on images uint8 (N, 3, H, W) on its device."""
     with torch.inference_mode():
         logits = torch.cat([network(part.float() / 255) for part in images.split(500)])
     return {**criteria(logits), "predictions": " ".join(map(str, logits.argmax(1).tolist()))}

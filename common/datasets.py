@@ -1,6 +1,5 @@
 """Read folders of images and their tables into tensors, and cache decoded images. The table of a folder is
-FOLDER.csv beside it, with the columns image_name and label for digits, and one column per attribute for
-faces."""
+FOLDER.csv beside it, with the columns image_name and label (digits) or one per attribute (faces)."""
 
 from __future__ import annotations
 
@@ -31,8 +30,7 @@ DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 (N, 3, H, W), the names of their files, and, if requested, labels int64 (N,) as indices
-    into `classes`."""
+    """Images uint8 (N, 3, H, W), their names and, if requested, labels int64 (N,), indices into `classes`."""
 
     images: Tensor
     names: list[str]
@@ -69,8 +67,7 @@ def read_images(folder: Path, size: int = 28, cache: bool = True, square: bool =
 
 
 def listing(folder: Path) -> list[Stamp]:
-    """The image files of a folder, sorted by name. InputError if something named like an image is not a
-    regular file."""
+    """A folder's image files, sorted by name. InputError if anything named like one is no regular file."""
     return look(folder).images
 
 
@@ -197,6 +194,5 @@ def _rows(table: Path, wanted: Sequence[str] | None, names: list[str]) -> tuple[
 
 
 def content_hash(images: Tensor) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of decoded images. It identifies the data behind a
-    number."""
+    """The first 16 hex digits of the SHA-256 of decoded images. It identifies the data behind a number."""
     return hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]

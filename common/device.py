@@ -1,10 +1,8 @@
 """Device, number of threads and precision.
 
-All programs use channels-last memory, and bfloat16 if the hardware supports it. Weights stay in float32.
-On CUDA:
+All programs use channels-last memory, and bfloat16 if the hardware has it. Weights stay float32. On CUDA:
 
-- cuDNN benchmarks its algorithms for each new shape, so that the results of two runs may differ by rounding
-  errors.
+- cuDNN benchmarks its algorithms for each new shape, so that two runs may differ by rounding errors.
 - `--precision fp32` disables TF32. With bf16, operations that autocast leaves in float32 may use TF32, which
   has a mantissa of 10 bits (bfloat16: 7).
 """
@@ -27,8 +25,7 @@ T = TypeVar("T", bound=nn.Module)
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto` selects CUDA, else MPS, else the CPU. Raises InputError if it is not
-    available."""
+    """The device of that name; `auto` selects CUDA, else MPS, else the CPU. InputError if unavailable."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
@@ -74,8 +71,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU supports bfloat16 (AVX512-BF16 or AMX). Other CPUs emulate it, which is slower than
-    float32."""
+    """Whether the CPU has bfloat16 (AVX512-BF16 or AMX). Others emulate it, more slowly than float32."""
     if not os.path.exists("/proc/cpuinfo"):
         return False
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:

@@ -1,5 +1,4 @@
-"""Domains, by name or as any folder of labelled images, and the data that a training between two domains may
-see."""
+"""Domains, by name or as any folder of labelled images, and the data that a training between two may see."""
 
 from __future__ import annotations
 
@@ -97,8 +96,7 @@ def read_split(root: Path, domain: str, split: str, labelled: bool,
 class Data:
     """Training images as uint8 (N, 3, 28, 28) on the device: labelled images of one domain, with the last
     `held_out` of them kept apart for the progress line, and unlabelled images of the other (the labelled ones
-    again if `unlabelled` is None). Only the table of the labelled domain is opened; `classes` are counted
-    from it."""
+    again if `unlabelled` is None). Only the labelled domain's table is opened; `classes` come from it."""
 
     def __init__(self, root: Path, labelled: str, unlabelled: str | None, held_out: int,
                  device: torch.device) -> None:

@@ -16,8 +16,8 @@ class EMA(Generic[Network]):
 
     The decay is warmed up, min(decay, (1 + t) / (10 + t)), so that the random initialisation is soon
     forgotten. Only parameters are averaged. BatchNorm statistics of averaged weights are not averages of
-    statistics, so they are copied from the training network here and estimated again before evaluation
-    (`estimate_statistics`).
+    statistics, so they are copied from the training network here and estimated again by `estimate_statistics`
+    before the evaluation.
     """
 
     def __init__(self, network: Network, decay: float) -> None:
@@ -34,9 +34,8 @@ class EMA(Generic[Network]):
 
 @torch.no_grad()
 def estimate_statistics(network: Network, batches: list[Tensor]) -> Network:
-    """A copy of the network in evaluation mode, with BatchNorm statistics averaged over the given batches of
-    images (N, 3, H, W), float in [0, 1]. No label is involved. With target images this is AdaBN (Li et al.
-    2017)."""
+    """A copy in evaluation mode, with BatchNorm statistics averaged over the given batches of images
+    (N, 3, H, W), float in [0, 1]. No label is involved. With target images this is AdaBN (Li et al. 2017)."""
     network = copy.deepcopy(network).eval()
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d | nn.SyncBatchNorm):

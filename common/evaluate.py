@@ -50,8 +50,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(network: nn.Module, split: ImageSet, device: torch.device) -> dict[str, Any]:
-    """Accuracy and confusion matrix of a network on labelled images, as `common.classify.report` gives
-    them."""
+    """Accuracy and confusion matrix of a network on labelled images, by `common.classify.report`."""
     assert split.labels is not None
     return report(predict_classes(network, split.images.to(device)).cpu(), split.labels, len(split.classes))
 

@@ -41,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str,
 
 
 def grid(images: Tensor, per_row: int) -> Image.Image:
-    """(N, 3, H, W) uint8 → one picture, `per_row` images per row, with a black border of 2 pixels around each
-    image."""
+    """(N, 3, H, W) uint8 → one picture, `per_row` images per row, each with a black border of 2 pixels."""
     count, _, height, width = images.shape
     rows = -(-count // per_row)
     canvas = np.zeros((rows * (height + PADDING) + PADDING, per_row * (width + PADDING) + PADDING, 3),
@@ -101,8 +100,7 @@ def check_faces(folder: Path, count: int) -> None:
 
 
 def save_faces(folder: Path, images: Tensor, first: int = 0) -> None:
-    """Write images, uint8 (N, 3, H, W) on the CPU, to folder/00000.png …, counting from `first`. Creates the
-    folder."""
+    """Create the folder and write images, uint8 (N, 3, H, W) on the CPU, to 00000.png …, from `first` on."""
     make_folder(folder)
     tidy_folder(folder)
     for index, image in enumerate(images.permute(0, 2, 3, 1).numpy(), first):
@@ -124,8 +122,7 @@ def walk(z: Tensor, steps: int) -> Tensor:
 
 
 def check_height(path: Path, count: int, columns: int, size: int) -> None:
-    """Raises InputError, before any work, if a JPEG cannot be high enough for `count` images of that size in
-    a grid."""
+    """Raises InputError, before any work, if no JPEG can be high enough for a grid of `count` such images."""
     height = -(-count // columns) * (size + PADDING) + PADDING
     if path.suffix.lower() in (".jpg", ".jpeg") and height > LONGEST:
         raise InputError(f"{path}: a JPEG is at most {LONGEST} pixels high, and {count} images need "
@@ -164,8 +161,7 @@ def chart(path: Path, inches: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
 
 
 def curve(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The records of a run's metrics.jsonl as columns: {"step": […], "D loss": […], …}, for the names in all
-    records."""
+    """A run's metrics.jsonl as columns: {"step": […], "D loss": […], …}, for the names in all records."""
     names = [name for name in records[0] if all(name in record for record in records)] if records else []
     return {name: [record[name] for record in records] for name in names}
 

@@ -1,8 +1,7 @@
 """Reading and writing of files, used by the whole project.
 
-A regular file is written atomically, through a temporary file in the same folder; a device or pipe is written
-to directly; symbolic links are followed. Only regular files are read, since reading a pipe or a device may
-never end.
+A regular file is written atomically, through a temporary file beside it; a device or pipe is written to
+directly; symbolic links are followed. Only regular files are read, since a pipe or a device may never end.
 """
 
 from __future__ import annotations
@@ -117,8 +116,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
-    """Lock a folder for this process. Raises InputError if another process holds the lock; `what` describes
-    that process."""
+    """Lock a folder for this process. InputError if another process holds the lock; `what` describes it."""
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -133,8 +131,7 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
 
 
 def tidy_folder(folder: Path, prefix: str = ".") -> None:
-    """Remove the temporary files that killed processes left in a folder, recognised by their being
-    unlocked."""
+    """Remove the temporary files that killed processes left in a folder: those that are not locked."""
     for name in glob.glob(glob.escape(os.path.join(folder, prefix)) + "*.part"):
         with contextlib.suppress(OSError):
             handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
@@ -189,8 +186,7 @@ def _prefix(path: Path) -> str:
 
 
 def _mode(path: Path) -> int:
-    """The permissions of the existing file, else those that open() would give (mkstemp creates files with
-    mode 0600)."""
+    """The permissions of the existing file, else those that open() would give (mkstemp's are always 0600)."""
     with contextlib.suppress(OSError):
         return stat.S_IMODE(path.stat().st_mode)
     return 0o666 & ~UMASK

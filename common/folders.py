@@ -19,8 +19,7 @@ Stamp = tuple[str, int, int, int, int]  # name, bytes, mtime, ctime, inode
 
 @dataclass(frozen=True)
 class Content:
-    """The image files of a folder, the names of its other files, and a summary of the images in its
-    sub-folders, sorted."""
+    """Sorted: a folder's image files, its other files' names, and a summary of images in sub-folders."""
 
     images: list[Stamp]
     others: list[str]

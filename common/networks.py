@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 
 class Standardise(nn.Module):
-    """Instance normalisation of the input (Shu et al. 2018, section 6.1): each channel of each image to
-    mean 0 and variance 1. It removes brightness and contrast, which account for most of the gap between the
-    domains."""
+    """Instance normalisation of the input (Shu et al. 2018, section 6.1): each channel of each image to mean
+    0 and variance 1. It removes brightness and contrast, which account for most of the domain gap."""
 
     def forward(self, images: Tensor) -> Tensor:
         mean = images.mean((2, 3), keepdim=True)

@@ -1,6 +1,5 @@
 """The options of a training: a frozen dataclass with the defaults of the released run, used for the command
-line, options.json and the cards of weights. Each field declares its valid values; `check` validates all of
-them."""
+line, options.json and the cards of weights. Each field declares its valid values; `check` tests them all."""
 
 from __future__ import annotations
 
@@ -69,17 +68,20 @@ def check(options: Any, names: Mapping[str, str] | None = None) -> None:
 
 
 def _problem(value: Any, kind: Any, choices: tuple[Any, ...] | None, allowed: Range) -> str | None:
-    if get_args(kind):
-        if not (isinstance(value, tuple) and len(value) == len(get_args(kind))):
-            return f"must be {len(get_args(kind))} numbers, not {value!r}"
-        if problems := [problem for part in value
-                        if (problem := _problem(part, get_args(kind)[0], None, allowed))]:
-            return problems[0]
-        return (None if list(value) == sorted(value)
-                else f"must be in ascending order, not {' '.join(map(str, value))}")
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = (number and (kind is float or isinstance(value, int)) if kind in (int, float)
-            else isinstance(value, kind))
+    if kinds := get_args(kind):
+        if not (isinstance(value, tuple) and len(value) == len(kinds)):
+            return f"must be {len(kinds)} numbers, not {value!r}"
+        for part in value:
+            if problem := _problem(part, kinds[0], None, allowed):
+                return problem
+        if list(value) != sorted(value):
+            return f"must be in ascending order, not {' '.join(map(str, value))}"
+        return None
+    if kind in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = number and (kind is float or isinstance(value, int))
+    else:
+        fits = isinstance(value, kind)
     if not fits:
         return f"must be {KINDS[kind]}, not {value!r}"
     if choices is not None and value not in choices:
@@ -115,8 +117,7 @@ def flag(name: str) -> str:
 
 
 def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
-    """The flags, ` --flag value …`, that turn the options `base` into `options`, without the fields in
-    `leave`."""
+    """The flags, ` --flag value …`, that turn `base` into `options`, without the fields in `leave`."""
     text = ""
     for name, value in dataclasses.asdict(options).items():
         if value == getattr(base, name) or name in leave:
@@ -130,8 +131,7 @@ def flags(options: Any, base: Any, leave: tuple[str, ...] = ()) -> str:
 
 
 def replace(options: T, values: Mapping[str, Any]) -> T:
-    """The options with the given values, which may come from JSON (lists become tuples). Unknown names are
-    ignored."""
+    """The options with these values, perhaps from JSON (lists become tuples). Unknown names are ignored."""
     names = [field.name for field in dataclasses.fields(options)]  # type: ignore[arg-type]
     given = {name: values[name] for name in names if name in values}
     return dataclasses.replace(  # type: ignore[type-var]

@@ -1,6 +1,5 @@
 """Decode an image file to 8-bit RGB, as an image viewer shows it. To start quickly in the processes of
-`common.decode`, which run this file by its path, it imports nothing from this project, and numpy only when
-needed."""
+`common.decode`, which run this file by path, it imports nothing of this project, and numpy only if needed."""
 
 from __future__ import annotations
 
@@ -49,8 +48,7 @@ def picture(path: str, size: int, square: bool = False,
 
 
 def open_image(path: str) -> Any:
-    """Open a file with Pillow, in one of the formats above, without decoding it. Raises ValueError for other
-    content."""
+    """Open a file in one of the formats above with Pillow, without decoding. ValueError for other content."""
     special = BY_SUFFIX.get(os.path.splitext(path)[1].lower())
     try:
         return Image.open(path, formats=[special, *FORMATS] if special else FORMATS)
@@ -104,8 +102,7 @@ def _opaque(file: Any, path: str, background: tuple[int, int, int]) -> Image.Ima
 
 
 def _upright(file: Any, shown: Image.Image) -> Image.Image:
-    """The image in the orientation of its EXIF data. (For TIFF, Pillow applies the orientation and removes
-    the entry.)"""
+    """The image, oriented by its EXIF data. (For TIFF, Pillow does so itself and removes the entry.)"""
     try:
         turn = TURNS.get(file.getexif().get(274))
     except Exception:  # ignore damaged EXIF data, as image viewers do
@@ -182,19 +179,18 @@ def _deep_colour(file: Any, path: str, raw: str) -> Image.Image:
     if tops[3:]:
         shown.putalpha((low if clear else file).getchannel("A"))
     elif key:
+        high_key, low_key = tuple(value >> 8 for value in key), tuple(value & 255 for value in key)
         apart = Image.new("L", file.size)
-        for picture, numbers in ((file, [value >> 8 for value in key]),
-                                 (low, [value & 255 for value in key])):
-            for channel in ImageChops.difference(
-                    picture, Image.new("RGB", file.size, tuple(numbers))).split():
+        for picture, colour in ((file, high_key), (low, low_key)):
+            plain = Image.new("RGB", file.size, colour)
+            for channel in ImageChops.difference(picture, plain).split():
                 apart = ImageChops.lighter(apart, channel)
         shown.putalpha(apart.point([0] + [255] * 255))
     return shown
 
 
 def _low_bytes(path: str, raw: str) -> Image.Image:
-    """An image with 16-bit channels, decoded in the opposite byte order, so that Pillow keeps the low
-    bytes."""
+    """An image with 16-bit channels decoded in the opposite byte order: Pillow keeps the low bytes."""
     other = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
     with open_image(path) as file:
         if raw != "LA;16B":

@@ -1,5 +1,4 @@
-"""Data-parallel training with torchrun: `torchrun --nproc-per-node 4 -m gan.train …`, on one or several
-machines.
+"""Data-parallel training: `torchrun --nproc-per-node 4 -m gan.train …`, on one or several machines.
 
 Every process draws the whole batch from the same random streams and takes its share of it;
 DistributedDataParallel averages the gradients. Only the first process writes the run folder and prints.
@@ -33,8 +32,7 @@ STARTER = f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}" if COUNT
 
 
 def join(device: str) -> str:
-    """Join the process group and return the name of the device. Each process on a machine uses a GPU of its
-    own."""
+    """Join the process group; returns the device's name. Each process on a machine uses a GPU of its own."""
     if COUNT == 1:
         return device
     if device not in ("auto", "cpu", "cuda"):
@@ -53,9 +51,8 @@ def join(device: str) -> str:
 
 
 def scratch(resumed: Path | None) -> Path | None:
-    """None for the first process, which uses the real run folder. The other processes do the same work in a
-    temporary folder, which gets the checkpoint and the stages of the resumed run and is deleted at the
-    end."""
+    """None for the first process, which uses the real run folder. The others do the same work in a temporary
+    folder, which gets the checkpoint and the stages of the resumed run and is deleted at the end."""
     if RANK == 0:
         return None
     folder = Path(tempfile.mkdtemp(prefix="hw3-"))
@@ -67,8 +64,7 @@ def scratch(resumed: Path | None) -> Path | None:
 
 
 def share(whole: Tensor) -> Tensor:
-    """The part of a batch for this process: every COUNT-th sample. InputError if the batch cannot be divided
-    equally."""
+    """This process's part of a batch: every COUNT-th sample. InputError if it cannot be divided equally."""
     if len(whole) % COUNT:
         raise InputError(f"{len(whole)} samples of a batch cannot be shared equally among {COUNT} processes; "
                          "choose another --batch")
@@ -110,8 +106,7 @@ def mean_of_all(value: Tensor) -> Tensor:
 
 
 def anyone(wants: bool) -> bool:
-    """Whether the condition holds in any process. All must stop after the same step, or some would wait for
-    the others."""
+    """Whether this holds in any process. All must stop after the same step, or some would wait for others."""
     if COUNT == 1:
         return wants
     answer = torch.tensor(int(wants))

@@ -127,8 +127,7 @@ class Run:
                 self.try_drawing(self.tensorboard.add_scalar, name.replace(" ", "_"), value, step)
 
     def say(self, line: str) -> None:
-        """Write a line to the screen and to log.txt. The training goes on if one of them is closed or
-        full."""
+        """Write a line to the screen and to log.txt. The training goes on if one is closed or full."""
         if self.screen_is_there:
             try:
                 print(line, flush=True)
@@ -155,8 +154,7 @@ class Run:
             self.say(f"warning: {type(problem).__name__} while drawing ({problem}); the training goes on")
 
     def save(self, state: dict[str, Any]) -> None:
-        """Save a state (tensors and plain values only, so that it loads with weights_only=True) as
-        last.pt."""
+        """Save a state (only tensors and plain values: it loads with weights_only=True) as last.pt."""
         buffer = io.BytesIO()
         torch.save({**state, "step": self.step, "seconds": self.elapsed()}, buffer)
         write(self.folder / "last.pt", buffer.getvalue())
@@ -211,8 +209,7 @@ def _checkpoint(path: Path, total_steps: int, device: torch.device) -> dict[str,
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl. Lines that are not valid records, such as one cut off by a power failure,
-    are skipped."""
+    """The records of metrics.jsonl. Invalid lines, such as one cut off by a power failure, are skipped."""
     records = []
     path = folder / "metrics.jsonl"
     for line in read_text(path).splitlines() if path.exists() else []:
@@ -239,8 +236,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def new_folder(package: str, name: str) -> Path:
-    """Make runs/<package>/<time>-<name> below the current folder, with a number appended if it exists
-    already."""
+    """Make runs/<package>/<time>-<name> below the current folder, with a number appended if it exists."""
     base = Path("runs") / package
     make_folder(base)
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
@@ -259,9 +255,8 @@ def new_folder(package: str, name: str) -> Path:
 
 @contextmanager
 def interruptible(caught: list[int]) -> Iterator[None]:
-    """Within this context, SIGINT, SIGTERM and SIGHUP are only noted in the list, so that the loop can finish
-    its step and save. A second signal ends the program at once. Signals that are ignored (SIGHUP under nohup)
-    stay ignored."""
+    """In this context, SIGINT, SIGTERM and SIGHUP are only noted in the list: the loop can finish its step
+    and save. A second signal ends the program at once. Ignored signals (SIGHUP under nohup) stay ignored."""
     def catch(number: int, frame: object) -> None:
         if caught:
             sys.exit(128 + number)

@@ -25,6 +25,5 @@ def stream(seed: int, purpose: str, step: int = 0) -> torch.Generator:
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy a CPU tensor to the device. Copies to a GPU use pinned memory, so that they do not wait for its
-    queued work."""
+    """Copy a CPU tensor to the device. Pinned memory saves copies to a GPU from waiting for its queue."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -94,8 +94,7 @@ def digits(count: int, seed: int, domain: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_digits(root: Path, domain: str, split: str, count: int, seed: int) -> None:
-    """Write root/digits/<domain>/<split>/00000.png … and the CSV beside the folder, in the course's
-    layout."""
+    """Write root/digits/<domain>/<split>/00000.png … and the CSV beside the folder, as the course does."""
     images, labels = digits(count, seed, domain)
     _write_split(root / "digits" / domain / split, images, ["label"], [[label] for label in labels.tolist()])
 

@@ -12,8 +12,7 @@ from types import SimpleNamespace
 from common.cli import InputError
 from common.files import read_bytes
 
-# accepted headers of the column of image names, in lower case; with an empty header it must be the first
-# column
+# accepted headers of the column of image names, in lower case; with an empty one it must be the first
 NAMES = ("image_name", "image_id", "imagename", "imageid", "file_name", "filename", "image", "file", "name",
          "id", "")
 
@@ -74,8 +73,7 @@ def digit(text: str) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """The text of a file in UTF-8 or, with a byte-order mark, UTF-16. Undecodable bytes are decoded as by
-    `os.fsdecode`."""
+    """Text of a file in UTF-8 or, with a byte-order mark, UTF-16; undecodable bytes as in `os.fsdecode`."""
     raw = read_bytes(path)
     if raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-8", "surrogateescape").lstrip("\ufeff")
@@ -107,9 +105,8 @@ def _table(path: Path) -> list[list[str]]:
 
 
 def _fitted(path: Path, row: list[str], width: int) -> list[str]:
-    """Fit a row to the length of the header. A short row is padded with empty cells, and trailing empty cells
-    are cut. If separators are doubled (CelebA's list with each space replaced by a comma), empty cells are
-    dropped."""
+    """Fit a row to the header's length. A short row is padded with empty cells; trailing empty cells are cut.
+    If separators are doubled (CelebA's list with each space replaced by a comma), empty cells are dropped."""
     full = [cell for cell in row if cell.strip()]
     if not any(cell.strip() for cell in row[width:]):
         return (row + [""] * width)[:width]

@@ -92,9 +92,8 @@ def setting(parser: Parser, cls: type[T], chosen: Callable[[argparse.Namespace],
 
 def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Callable[[argparse.Namespace], T],
              may_grow: Callable[[T], bool]) -> tuple[T, dict[str, Any]]:
-    """The options of the run given by --resume, and its options.json. Preset and precision are copied into
-    `args`, since a run cannot change its precision. InputError if the command line asks for something
-    else."""
+    """The options of the run of --resume, and its options.json. Preset and precision are copied into `args`,
+    since a run cannot change its precision. InputError if the command line asks for something else."""
     before, file = runs.read_options(args.resume), args.resume / "options.json"
     if before.get("program") != program:
         raise InputError(f"{args.resume} is a run of {before.get('program', 'an earlier version')}, not of "
@@ -121,8 +120,8 @@ def _resumed(args: argparse.Namespace, program: str, cls: type[T], chosen: Calla
             raise InputError(f"{args.resume} cannot go on for more epochs, since its schedule depends on how "
                              "many there are; start another run")
         options = replace(options, {"epochs": args.epochs})
-    if changed := (runs.differences(before, given) or runs.differences(
-            dataclasses.asdict(options), dataclasses.asdict(wanted))):  # type: ignore[call-overload]
+    begun, asked = dataclasses.asdict(options), dataclasses.asdict(wanted)  # type: ignore[call-overload]
+    if changed := runs.differences(before, given) or runs.differences(begun, asked):
         raise InputError(f"--resume continues {args.resume} with the options it was started with, but: "
                          f"{changed}")
     args.precision, args.preset = before["precision"], before.get("preset")

@@ -1,5 +1,4 @@
-"""t-SNE of the features of two domains: a balanced sample, a joint embedding, and plots coloured by class or
-by domain."""
+"""t-SNE of two domains' features: a balanced sample, a joint embedding, plots coloured by class or domain."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#0
 
 
 def balanced_sample(labels: Tensor, count: int, seed: int) -> Tensor:
-    """(≤ count,) indices of a sample with count // K images of each of K classes, or all images of a smaller
-    class."""
+    """(≤ count,) indices of a sample: count // K images of each of K classes, or all of a smaller class."""
     generator = torch.Generator().manual_seed(seed)
     classes = labels.unique().tolist()
     chosen = []
@@ -48,8 +46,7 @@ def draw(path: Path, points: np.ndarray, groups: np.ndarray, names: Sequence[str
          title: str) -> None:
     """Write a scatter plot as PNG, one printed column wide. Points are coloured by group (N,) and, with
     `glyphs`, drawn as the number of the group."""
-    # random order, so that the last group does not cover the others; in parts, since each call has only one
-    # marker
+    # random order, so that the last group does not cover the others; in parts, since a call has one marker
     order = np.random.default_rng(0).permutation(len(points))
     with chart(path, (3.6, 2.9)) as (figure, axes):
         for part in np.array_split(order, 20):

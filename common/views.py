@@ -54,8 +54,7 @@ def plain(images: Tensor) -> Tensor:
 
 
 def source_view(images: Tensor, views: Augmentation, generator: torch.Generator) -> Tensor:
-    """Labelled images, uint8 (N, 3, 28, 28) → float in [0, 1], augmented to look more like the other
-    domain."""
+    """Labelled images, uint8 (N, 3, 28, 28) → float in [0, 1], augmented to resemble the other domain."""
     if views.augment == "strong":
         return augment.strong(plain(images), generator, zoom=views.source_zoom, stretch=views.source_stretch,
                               neighbour_share=views.neighbours, stroke_share=views.thickness,

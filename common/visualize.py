@@ -25,8 +25,7 @@ from common.predict import Loader
 from common.views import plain
 from common.weights import classes_of
 
-# (network, whether images are from the target) → the module for these images, with `features` and class
-# logits
+# (network, whether images are from the target) → their module, with `features` and class logits
 Part = Callable[[Any, bool], Any]
 
 
@@ -63,8 +62,7 @@ def outputs(output: Path) -> list[Path]:
 
 def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, titles: dict[str, str],
          data: Path, device: torch.device, output: Path, count: int, seed: int) -> list[Path]:
-    """Write a joint embedding of the test features of both domains as two plots and as points. Returns the
-    three paths."""
+    """Write a joint embedding of both domains' test features as two plots and as points → the three paths."""
     options, classes = card["options"], classes_of(card, weights)
     features, predicted, labels, is_target = [], [], [], []
     domains = (options["source"], options["target"])
@@ -92,8 +90,7 @@ def draw(network: Any, weights: Path, card: dict[str, Any], network_of: Part, ti
 
 
 def save_points(path: Path, weights: Path, options: dict[str, Any], columns: dict[str, Any]) -> None:
-    """Write columns of N numbers as JSON, one per line, after the method, the domains and the hash of the
-    weights."""
+    """Write columns of N numbers as JSON, one per line, after method, domains and the weights' hash."""
     content = {**{name: options[name] for name in ("method", "source", "target")}, "weights": sha256(weights)}
     content |= {name: [round(value, 1) for value in column.tolist()] for name, column in columns.items()}
     lines = [f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"

@@ -70,9 +70,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def load_weights(path: Path, program: str, options: type[T],
                  *needed: str) -> tuple[dict[str, Tensor], T, dict[str, Any]]:
-    """State, options and card of weights made by this program. The card must hold the options that are
-    `needed` to build the network. InputError names the file that is missing, damaged or made by another
-    program."""
+    """State, options and card of weights made by this program. The card must hold the options `needed` to
+    build the network. InputError names the file that is missing, damaged or made by another program."""
     for file in (path, card_of(path)):
         if not file.exists():
             raise InputError(f"{file} is not there; it comes with the repository, or train the network "
@@ -82,8 +81,7 @@ def load_weights(path: Path, program: str, options: type[T],
 
 
 def classes_of(card: dict[str, Any], weights: Path) -> tuple[str, ...]:
-    """The names of the classes of a network; the digits if its card has none. InputError if they are
-    damaged."""
+    """The names of a network's classes; the digits if its card has none. InputError if they are damaged."""
     classes = card.get("classes", DIGITS)
     if not (isinstance(classes, list | tuple) and len(classes) > 1
             and all(isinstance(name, str) for name in classes)):
@@ -92,8 +90,7 @@ def classes_of(card: dict[str, Any], weights: Path) -> tuple[str, ...]:
 
 
 def load_into(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load the state, strictly. InputError if it belongs to another network or holds values that are not
-    finite."""
+    """Load the state, strictly. InputError if it belongs to another network or holds non-finite values."""
     expected = network.state_dict()
     if state.keys() != expected.keys():
         name = sorted(state.keys() ^ expected.keys())[0]

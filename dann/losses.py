@@ -1,7 +1,6 @@
 """The losses of domain-adversarial training, named and numbered as in Ganin et al., JMLR 2016 (17),
-"Domain-Adversarial Training of Neural Networks". Logits go in; each function returns a scalar. L_y is
-`class_loss` of common.losses and L_d `domain_loss`: half of the sum in equation 18, so that λ of 1 there is 2
-here."""
+"Domain-Adversarial Training of Neural Networks". Logits go in; each returns a scalar. L_y is `class_loss` of
+common.losses and L_d `domain_loss`: half of the sum in equation 18, so that λ of 1 there is 2 here."""
 
 from __future__ import annotations
 

@@ -15,8 +15,7 @@ from dann.losses import reverse_gradient
 
 
 class DANN(nn.Module):
-    """Feature extractor G_f, label predictor G_y and domain classifier G_d, behind a fixed scaling of the
-    images."""
+    """Feature extractor G_f, label predictor G_y and domain classifier G_d, behind a fixed image scaling."""
 
     def __init__(self, scale: nn.Module, feature: nn.Module, classifier: nn.Module, domain: nn.Module,
                  conditional: bool = False) -> None:
@@ -57,8 +56,7 @@ def report_network(classes: int = 10) -> DANN:
 
 
 def default_network(width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
-    """Six 3x3 convolutions, 4·width features, a linear classifier, and a domain classifier of three
-    layers."""
+    """Six 3x3 convolutions, 4·width features, a linear classifier, and a three-layer domain classifier."""
     feature = six_convolutions(width)
     inputs = 4 * width * (classes if conditional else 1)
     domain = nn.Sequential(nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(),
@@ -67,7 +65,6 @@ def default_network(width: int = 32, conditional: bool = True, classes: int = 10
 
 
 def build(network: str, width: int = 32, conditional: bool = True, classes: int = 10) -> DANN:
-    """`report` or `default`, on the CPU, in channels-last memory. The report's domain classifier is never
-    conditional."""
+    """`report`, whose domain classifier is never conditional, or `default`, on the CPU, channels-last."""
     model = report_network(classes) if network == "report" else default_network(width, conditional, classes)
     return model.to(memory_format=torch.channels_last)

@@ -17,8 +17,7 @@ PRESETS = ("default", "report")
 
 @dataclasses.dataclass(frozen=True)
 class Options(Augmentation):
-    """Options of the released runs, MNIST-M → SVHN. `preset` changes them for the other direction and the
-    other methods."""
+    """Options of the released runs, MNIST-M → SVHN. `preset` has those of the other direction and methods."""
 
     method: str = option("dann", "method to train", METHODS)
     source: str = option("mnistm", "labelled domain: mnistm, svhn, or a folder of images")

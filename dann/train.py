@@ -118,8 +118,8 @@ def keep(averaged: DANN, run: Run, done: int) -> None:
     save_tensors(run.folder / "checkpoints" / f"{done:06}.safetensors", averaged)
 
 
-def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device, precision: str
-                      ) -> dict[str, float]:
+def held_out_accuracy(averaged: DANN, data: Data, options: Options, device: torch.device,
+                      precision: str) -> dict[str, float]:
     """Accuracy (%) of the averaged network on the held-out images of the labelled domain, or nothing if none
     are held out."""
     if not len(data.held_images):

@@ -46,8 +46,7 @@ def load_generator(weights: Path, device: torch.device) -> Generator:
 
 
 def generate(generator: Generator, z: Tensor, batch: int = 50) -> Tensor:
-    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, each face depends only on its own
-    noise."""
+    """z (N, 101) → uint8 (N, 3, size, size) on the CPU. In evaluation mode, no face affects another."""
     device = next(generator.parameters()).device
     with torch.inference_mode():
         return torch.cat([to_images(generator(part.to(device))).cpu() for part in z.split(batch)])

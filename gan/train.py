@@ -88,15 +88,13 @@ def train(options: Options, faces: Tensor, run: Run, device: torch.device, preci
 
 
 def final_network(averaged: Generator, count: int) -> Generator:
-    """The averaged generator in evaluation mode, with BatchNorm statistics estimated on `count` noise
-    vectors."""
+    """The averaged generator in evaluation mode, with BatchNorm statistics from `count` noise vectors."""
     device = next(averaged.parameters()).device
     return estimate_statistics(averaged, [part.to(device) for part in noise(count, 0).split(100)])
 
 
 def show(generator: Generator, options: Options, run: Run, epoch: int) -> None:
-    """Write samples/epoch_001.png, 64 faces of noise that is the same for every epoch, and the loss
-    curves."""
+    """Write samples/epoch_001.png, 64 faces of the same noise in every epoch, and the loss curves."""
     with torch.inference_mode():
         faces = generator(noise(64, options.seed).to(next(generator.parameters()).device))
     make_folder(run.folder / "samples")

@@ -1,7 +1,6 @@
 """Print the layers of the networks, read from the modules: `python -m scripts.architecture`.
 
-For each layer with weights: its definition, output size, number of parameters, and multiply-accumulates for
-one image.
+For each layer with weights: definition, output size, number of parameters, multiply-accumulates per image.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm1d, nn.Bat
 
 
 def described(layer: nn.Module) -> str:
-    """A layer as PyTorch prints it, without the arguments of BatchNorm, which versions of PyTorch print
-    differently."""
+    """A layer as PyTorch prints it, without the arguments of BatchNorm, which differ between versions."""
     return re.sub(r"(BatchNorm[12]d\(\d+).*", r"\1)", str(layer))
 
 

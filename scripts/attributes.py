@@ -1,5 +1,4 @@
-"""The judge of generated faces: an independent classifier of face attributes, which no generator was trained
-against.
+"""The judge of generated faces: an independent attribute classifier, which no generator was trained against.
 
 `python -m scripts.attributes --data hw3_data` trains it on the training faces and prints its accuracy on the
 test faces. scripts.evaluate_faces computes its metrics from the features and predictions of the judge. The
@@ -153,8 +152,7 @@ def main() -> None:
 
 
 def faces_of(data: Path, split: str) -> tuple[Tensor, Tensor, list[str]]:
-    """Faces of a split in the course's layout, uint8 (N, 3, 64, 64), all their attributes (N, A), and the
-    attributes' names."""
+    """Faces uint8 (N, 3, 64, 64) of a split in the course's layout, all attributes (N, A) and their names."""
     folder = data / "face" / split
     images, names = read_images(folder, SIZE, square=True)
     return images, *read_attributes(folder.with_suffix(".csv"), names)

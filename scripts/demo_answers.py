@@ -1,5 +1,4 @@
-"""The content of the demo, independent of Gradio: faces, class probabilities, and the points of the report's
-t-SNE."""
+"""The demo's content, independent of Gradio: faces, class probabilities, and points of the report's t-SNE."""
 
 from __future__ import annotations
 
@@ -57,8 +56,7 @@ def weights_of(method: str, target: str) -> Path:
 
 
 def load_networks(device: torch.device) -> Networks:
-    """Load the networks. Raises InputError if weights are damaged or missing; those of source only are
-    optional."""
+    """Load the networks. InputError if weights are damaged or missing; those of source only are optional."""
     digits: dict[tuple[str, str], nn.Module] = {}
     for target in DOMAINS:
         for method in METHODS:
@@ -120,8 +118,7 @@ def probabilities(networks: Networks, image: Tensor, target: str) -> dict[str, d
 
 def points(method: str, target: str) -> tuple[dict[str, list[Any]], str]:
     """The t-SNE of a method's test features, as written by scripts.report: the columns x, y, digit, predicted
-    and domain, and a caption. Without the file, there are no columns. Raises InputError if the file is
-    damaged."""
+    and domain, and a caption. Without the file, there are no columns. InputError if it is damaged."""
     file = REPORT / f"tsne_{method}-{other(target)}-{target}.json"
     if not file.exists():
         return {}, f"{file.name} does not exist; create it with scripts.report."

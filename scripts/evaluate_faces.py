@@ -110,8 +110,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """Parse the command line. Raises InputError for inconsistent arguments and for outputs that cannot be
-    written."""
+    """Parse the command line. InputError for inconsistent arguments and outputs that cannot be written."""
     parser = Parser(prog="python -m scripts.evaluate_faces", description=__doc__)
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--weights", type=Path, help="weights of a generator of gan or acgan")
@@ -146,8 +145,7 @@ def arguments() -> argparse.Namespace:
 
 
 def check_outputs(args: argparse.Namespace) -> None:
-    """Raises InputError if an output cannot be written, or if its path is that of another output or of an
-    input."""
+    """InputError if an output cannot be written, or if its path is that of another output or of an input."""
     released = [args.save] if args.save else []
     if args.save and args.save.suffix != ".json":
         released.append(card_of(args.save))
@@ -172,8 +170,7 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 def make(args: argparse.Namespace, card: dict[str, Any], attribute: str | None, real: int,
          device: torch.device) -> Made:
-    """Generate faces with the weights of --weights, as many as --count or the real faces; for a release, with
-    rounded weights."""
+    """Generate faces with --weights (rounded for a release), as many as --count or the real faces."""
     count, seed = args.count or min(real, MOST), args.seed or 0
     network: Any
     if attribute is None:

@@ -1,5 +1,4 @@
-"""Metrics for generated faces: distances between sets of features, face detection, pairs, and nearest
-neighbours."""
+"""Metrics for generated faces: distances between feature sets, face detection, pairs, nearest neighbours."""
 
 from __future__ import annotations
 
@@ -94,8 +93,7 @@ def distances(generated: Tensor, real: Tensor) -> dict[str, float]:
 
 
 def inception(source: str, device: torch.device) -> Extractor:
-    """The Inception network of the FID. `source`: a file, or "download". Raises InputError if it cannot be
-    loaded."""
+    """The FID's Inception network. `source`: a file, or "download". InputError if it cannot be loaded."""
     from torch_fidelity.utils import create_feature_extractor
 
     state = downloaded() if source == "download" else tensors_of(Path(source))
@@ -120,8 +118,7 @@ def inception(source: str, device: torch.device) -> Extractor:
 
 
 def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The named tensors in a file written by torch.save, loaded without executing code. Raises InputError for
-    other content."""
+    """The named tensors of a torch.save file, loaded without executing code. InputError for other content."""
     content = read_bytes(path)
     try:
         with warnings.catch_warnings():

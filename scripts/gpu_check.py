@@ -129,8 +129,7 @@ def runs_table(data: Path, device: str) -> list[str]:
 
 
 def program(module: str, *arguments: Any) -> None:
-    """Run a program of the repository. Raises InputError if it fails; the program has then printed the
-    reason."""
+    """Run a program of the repository. Raises InputError if it fails; it has then printed the reason."""
     if subprocess.run([sys.executable, "-m", module, *map(str, arguments)],
                       cwd=Path(__file__).parent.parent).returncode:
         raise InputError(f"python -m {module} failed; see above")

@@ -1,8 +1,7 @@
 """Readers for the original files of SVHN (.mat), MNIST (IDX) and BSDS500.
 
-Each reader returns decoded arrays, or raises `Missing`, or an InputError that names the file and says what to
-do. `OFFICIAL` contains the sizes of the official releases; other data are accepted, and reported as not
-official.
+Each reader returns decoded arrays, or raises `Missing` or an InputError that names the file and says what to
+do. `OFFICIAL` has the official releases' sizes; other data are accepted, and reported as not official.
 """
 
 from __future__ import annotations
@@ -111,19 +110,22 @@ def _idx(root: Place, split: str, kind: str) -> tuple[Path, np.ndarray, bool]:
     (Fashion-MNIST uses the same names), MNIST's is preferred, else the first is used."""
     what, axes = f"{'train' if split == 'train' else 't10k'}-{kind}", {"images": 3, "labels": 1}[kind]
     stem = f"{what}-idx{axes}-ubyte"
+    spellings = [one + end for end in (".gz", "") for one in (stem, stem.replace("-idx", ".idx"))]
     for place in places(root, "mnist|" + what):
-        names = [n for end in (".gz", "") for one in (stem, stem.replace("-idx", ".idx"))
-                 for n in place.has(one + end)]
-        read = [(place.path / name, unzipped(place.path / name, place.read(name))) for name in names]
-        for path, data in sorted(
-                read, key=lambda pair: hashlib.sha256(pair[1]).hexdigest() != MNIST_CONTENT[what]):
-            return path, _array(path, data, axes), hashlib.sha256(data).hexdigest() == MNIST_CONTENT[what]
+        names = [name for spelling in spellings for name in place.has(spelling)]
+        read = []
+        for name in names:
+            path = place.path / name
+            data = unzipped(path, place.read(name))
+            read.append((path, data, hashlib.sha256(data).hexdigest() == MNIST_CONTENT[what]))
+        if read:
+            path, data, genuine = max(read, key=lambda entry: entry[2])
+            return path, _array(path, data, axes), genuine
     raise Missing(f"{stem}.gz")
 
 
 def _array(path: Path, data: bytes, axes: int) -> np.ndarray:
-    """The uint8 array of an IDX file, which contains four bytes of magic number, the dimensions and the
-    values."""
+    """The uint8 array of an IDX file: four bytes of magic number, the dimensions and the values."""
     begin = 4 + 4 * axes
     if data[:4] != bytes([0, 0, 8, axes]):
         raise InputError(f"{path} is not the IDX file that its name says; download MNIST's original")

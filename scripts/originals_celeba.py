@@ -44,8 +44,7 @@ class Faces:
 
 
 def read_faces(root: Place, split: str, wanted: list[str]) -> Faces:
-    """The available images of a split, sorted by name, with those of the wanted attributes that the list
-    contains."""
+    """A split's available images, sorted by name, with those of the wanted attributes that the list has."""
     (columns, table), partition, found = gather(
         lambda: read_attributes(root, wanted), lambda: read_partition(root), lambda: find_images(root))
     place, images = found
@@ -104,8 +103,8 @@ def find_images(root: Place) -> tuple[Place, dict[str, str]]:
         named = [inside for inside in folders
                  if re.search("celeba(?!.*/images/(train|val|test)$)", inside, re.IGNORECASE)]
         if named:
-            return place, folders[
-                max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))]
+            likeliest = max(named, key=lambda inside: ("align" in inside.lower(), len(folders[inside])))
+            return place, folders[likeliest]
     raise Missing("img_align_celeba (a folder or img_align_celeba.zip)")
 
 
@@ -132,8 +131,7 @@ def _list(root: Place, stem: str,
 
 
 def _cells(path: Path, lines: list[str]) -> Iterator[list[str]]:
-    """The rows of a table separated by commas, semicolons or blanks, without the line that contains their
-    number."""
+    """The rows of a table separated by commas, semicolons or blanks, without the line with their number."""
     if lines and lines[0].strip().isdecimal():
         lines = lines[1:]
     separator = next((mark for mark in ",;" if lines and mark in lines[0]), None)

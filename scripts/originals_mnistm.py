@@ -78,8 +78,9 @@ def _read_folder(root: Place, split: str) -> tuple[np.ndarray, np.ndarray, str]:
         raise InputError(f"{place.path}: the images of mnist_m_{split} differ in size ({sorted(sizes)}); "
                          "download the published set")
     left_out = len(set(names) ^ {row[0] for row in rows})
-    return (_checked(f"{place.path}/…/mnist_m_{split}", np.stack([read[name] for name in table])), labels,
-            str(path.parent) + (f", without {left_out} that have no image or no label" if left_out else ""))
+    images = _checked(f"{place.path}/…/mnist_m_{split}", np.stack([read[name] for name in table]))
+    without = f", without {left_out} that have no image or no label" if left_out else ""
+    return images, labels, f"{path.parent}{without}"
 
 
 def _pickled(root: Place) -> tuple[Place, str] | None:

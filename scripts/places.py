@@ -164,8 +164,7 @@ def gather(*readers: Callable[[], Any]) -> list[Any]:
 
 
 def decode(place: Place, name: str) -> np.ndarray:
-    """Decode a JPEG or PNG to (H, W, 3) uint8. Other formats are refused, since some of Pillow's decoders
-    start programs."""
+    """Decode a JPEG or PNG to (H, W, 3) uint8. Others are refused: some Pillow decoders start programs."""
     path, data = place.path / name, place.read(name)
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:

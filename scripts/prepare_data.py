@@ -143,17 +143,16 @@ def blended(root: Place, split: str, seed: int) -> Split:
         top, left = draw.integers(photograph.shape[0] - 27), draw.integers(photograph.shape[1] - 27)
         return Image.fromarray(blend(digits[index], photograph[top:top + 28, left:left + 28]))
 
-    official = f"MNIST {'official, bit for bit' if genuine else 'not the official one'}; " \
-               f"on {len(photographs)} of BSDS500's " \
-               f"{originals.OFFICIAL['photographs'][split]} {split} photographs"
+    mnist = "official, bit for bit" if genuine else "not the official one"
+    published = originals.OFFICIAL["photographs"][split]
+    official = f"MNIST {mnist}; on {len(photographs)} of BSDS500's {published} {split} photographs"
     return Split(len(digits), image, ["label"], labels[:, None].tolist(),
                  f"{_mark(digits, labels, *photographs)}-{seed}-{BLEND}",
                  summary("MNIST-M", split, labels, official), BLEND)
 
 
 def blend(digit: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """|crop - 255 (digit > 0)|: the photograph (28, 28, 3) uint8, inverted where the digit (28, 28) is
-    not 0."""
+    """|crop - 255 (digit > 0)|: the crop (28, 28, 3) uint8, inverted where the digit (28, 28) is not 0."""
     return np.where(digit[:, :, None] > 0, 255 - crop, crop)
 
 
@@ -212,8 +211,7 @@ def summary(name: str, split: str, labels: np.ndarray, official: str) -> str:
 
 
 def download(part: str, origin: Path) -> None:
-    """Download a part with torchvision, as far as it offers it. If this fails, print what to download
-    manually."""
+    """Download what torchvision offers of a part. If this fails, print what to download manually."""
     from torchvision import datasets
 
     try:

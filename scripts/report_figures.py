@@ -36,10 +36,10 @@ def misread(path: Path, images: Tensor, labels: Tensor, predictions: Tensor, tit
         for digit in range(10):
             wrong = torch.nonzero((labels == digit) & (predictions != digit))[:per_digit, 0].tolist()
             for place, index in enumerate(wrong):
-                canvas[40 * digit:40 * digit + 28, 30 * place:30 * place + 28] = \
-                    images[index].permute(1, 2, 0)
-                axes.text(30 * place + 14, 40 * digit + 33, str(int(predictions[index])),
-                          ha="center", va="center", fontsize=6)
+                top, left = 40 * digit, 30 * place
+                canvas[top:top + 28, left:left + 28] = images[index].permute(1, 2, 0)
+                axes.text(left + 14, top + 33, str(int(predictions[index])), ha="center", va="center",
+                          fontsize=6)
         axes.imshow(canvas, interpolation="nearest")
         axes.set(xticks=[], yticks=[40 * digit + 14 for digit in range(10)], yticklabels=range(10),
                  title=f"{title}\nmisclassified images, with predictions")

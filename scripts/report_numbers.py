@@ -1,6 +1,5 @@
 """The numbers used in README.md and in the report: reads them from the cards of released weights (such as
-gan/weights/) and of other runs (such as gan/results/) and from pilots.json, validates them, and gives them
-names.
+gan/weights/) and of other runs (such as gan/results/) and from pilots.json, validates and names them.
 
 In a text, `{dann/dann-mnistm-svhn.svhn test.accuracy:.1f}` stands for a number. The name consists of a card
 (its path without `weights`, `results` and suffix) and the keys in its metrics; a Python format may follow
@@ -29,8 +28,7 @@ ORIGINAL = {"source-only": (26.52, 42.01), "dann": (46.40, 45.21), "adda": (61.2
             "target-only": (90.0, 91.0)}
 # accuracies of the networks published by its author on our two test sets, on which they were not trained
 ORIGINAL_NETWORKS = {"dann": (42.2, 46.8), "adda": (59.1, 56.1)}
-# the best of 30 reports of the same homework, most of them selected by test accuracy; for self-training, of
-# any method
+# the best of 30 reports of this homework, most selected by test accuracy; for self-training, of any method
 PEERS = {"source-only": (45.4, 53.0), "dann": (55.9, 82.6), "adda": (61.3, 67.6), "adda+st": (61.3, 84.4),
          "target-only": (94.3, 98.7)}
 # hash of the training images of an earlier MNIST-M of this repository, which blended digits with their grey
@@ -86,8 +84,7 @@ def tried(problems: list[str], read: Callable[..., dict[str, Any]], *arguments: 
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """A card, with its path and the hash of its weights added. Raises InputError if it does not match its
-    schema."""
+    """A card, with its path and its weights' hash added. InputError if it does not match its schema."""
     package = path.relative_to(ROOT).parts[0]
     card = read_card(path, PROGRAMS[package])
     demand(path, card, FORMS[package])
@@ -113,8 +110,7 @@ def earlier(card: dict[str, Any]) -> bool:
 
 
 def outdated(name: str, value: Any) -> bool:
-    """Whether a metric was measured on the earlier MNIST-M: at that time, metrics did not contain a hash of
-    the images."""
+    """Whether a metric was measured on the earlier MNIST-M: metrics then did not contain the images' hash."""
     return name.startswith("mnistm ") and not (isinstance(value, dict) and "images" in value)
 
 
@@ -126,8 +122,7 @@ def holds(card: dict[str, Any]) -> bool:
 
 
 def pilots(problems: list[str]) -> dict[str, Any]:
-    """The tables in pilots.json, of runs of which only the numbers were kept. Those on the earlier MNIST-M
-    are excluded."""
+    """The tables in pilots.json, of runs of which only numbers were kept; none on the earlier MNIST-M."""
     path = ROOT / "scripts/pilots.json"
     found = tried(problems, read_object, path) or {}
     wrong = [name for name, pilot in found.items()

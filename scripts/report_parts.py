@@ -1,5 +1,4 @@
-"""The parts of the report: figures, prediction files and measurements, each made only from weights and
-data."""
+"""The report's parts: figures, prediction files and measurements, each made only from weights and data."""
 
 from __future__ import annotations
 
@@ -62,8 +61,7 @@ class Digits:
         return f"{METHODS[self.kind]}, {TITLES[self.source]} → {TITLES[self.target]}"
 
     def load(self) -> tuple[Any, dict[str, Any]]:
-        """The network and its card. Raises InputError if it was adapted between other domains than
-        expected."""
+        """The network and its card. InputError if it was adapted between other domains than expected."""
         package = dann if self.kind == "dann" else adda
         network, card = package.predict.load_network(self.weights, self.device)
         if (card["options"]["source"], card["options"]["target"]) != (self.source, self.target):
@@ -73,8 +71,7 @@ class Digits:
 
 
 def parts(output: Path, run_folders: Path | None, data: Path, device: torch.device) -> list[Part]:
-    """All parts. With `run_folders`, the folder of the runs of scripts/results.sh, these replace the released
-    weights."""
+    """All parts. With `run_folders`, from scripts/results.sh, those runs replace the released weights."""
     found = face_parts(output, run_folders, device)
     for kind, released in (("dann", dann.predict.released), ("adda-st", adda.predict.released)):
         for source, target in DIRECTIONS:
@@ -130,8 +127,7 @@ def loss_part(output: Path, name: str, weights: Path, of_run: bool) -> Part:
 
 
 def digit_parts(digits: Digits) -> list[Part]:
-    """The parts for an adapted network: predictions, confusion matrix and misclassified digits; and t-SNE of
-    test features."""
+    """For an adapted network: predictions, confusion matrix, misclassified digits; t-SNE of test features."""
     return [Part(f"digits-{digits.name}", lambda: measure(digits)),
             Part(f"tsne-{digits.name}", lambda: embed(digits))]
 

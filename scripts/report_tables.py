@@ -52,8 +52,7 @@ ABLATION = (("source", "source only"), ("whole", "**all stages**"),
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """All tables of the report, by their names in scripts/report.md. `results`: those of `gather` and
-    `measured`."""
+    """The report's tables by their names in scripts/report.md. `results`: from `gather` and `measured`."""
     return {"results": results_table(results), "report's recipe": report_recipe_table(results),
             "runs": runs_table(results), "ablation runs": runs_table(results, "ablation"),
             "ablation": ablation_table(results), "deviations": deviations_table(results),
@@ -102,8 +101,7 @@ def dagger(card: dict[str, Any]) -> str:
 
 
 def results_table(results: dict[str, Any]) -> str:
-    """Accuracies of all methods in both directions, with those of the original report and of the best
-    peers."""
+    """All methods' accuracies in both directions, with those of the original report and the best peers."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test split, % | MNIST-M → SVHN hold-out (6,999) | "
              "SVHN → MNIST-M (10,000) | the original report's | best of 30 reports |",
@@ -120,8 +118,7 @@ def results_table(results: dict[str, Any]) -> str:
 
 
 def summary_table(results: dict[str, Any]) -> str:
-    """The table of README.md: per method, the released weights and the mean over seeds; and the networks of
-    the original."""
+    """README.md's table: per method, released weights and mean over seeds; and the original's networks."""
     every = runs_of(results, "dann", "adda")
     lines = ["| accuracy on the target's test digits, % | MNIST-M → SVHN | SVHN → MNIST-M |", "|---|---|---|"]
     for method, title in SUMMARY:
@@ -154,8 +151,7 @@ def report_recipe_table(results: dict[str, Any]) -> str:
 
 
 def last_and_oracle(found: list[dict[str, Any]]) -> tuple[str, str]:
-    """Two cells of the table: accuracy after the last step and of the oracle; means, if there are several
-    seeds."""
+    """Two cells of the table: accuracy after the last step and of the oracle; means if several seeds."""
     found = [card for card in found if card["metrics"].get(measurement(card))]
     if not found:
         return AGAIN, AGAIN
@@ -175,8 +171,7 @@ def by_direction(every: list[dict[str, Any]], method: str, kind: str) -> list[li
 
 
 def kind_of(card: dict[str, Any]) -> str:
-    """default, report, joint (the report's recipe with both domains in one batch of the discriminator) or
-    DANN's network."""
+    """default, report, joint (as report, but both domains in one discriminator batch) or DANN's network."""
     if card["options"]["preset"] != "report":
         return "default"
     if card["options"]["method"] == "target-only" and card["program"] == "dann.train":
@@ -185,8 +180,7 @@ def kind_of(card: dict[str, Any]) -> str:
 
 
 def runs_table(results: dict[str, Any], of: str = "runs") -> str:
-    """All domain adaptation runs: command, accuracy, steps, time, hardware, and the first digits of the
-    weights' SHA-256."""
+    """All domain adaptation runs: command, accuracy, steps, time, hardware, start of the weights' SHA-256."""
     found = runs_of(results, "dann", "adda", of=of)
     if not found:
         return f"({AGAIN.capitalize()}.)"
@@ -247,9 +241,9 @@ def ablation_table(results: dict[str, Any]) -> str:
 def criteria_table(results: dict[str, Any]) -> str:
     """How well criteria without any label rank the runs of our network that adapt to a target, and what they
     would have chosen."""
-    lines = ["| criterion | "
-             + " | ".join(f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
-                          for source, target in DIRECTIONS) + " |", "|---|" + "---|" * 6]
+    columns = [f"{TITLES[source]} → {TITLES[target]}: ρ | its choice, % | best run, %"
+               for source, target in DIRECTIONS]
+    lines = [f"| criterion | {' | '.join(columns)} |", "|---|" + "---|" * 6]
     groups = [[card for card in (*runs_of(results, "dann", "adda"),
                                  *runs_of(results, "dann", "adda", of="ablation"))
                if (card["options"]["source"], card["options"]["target"]) == direction

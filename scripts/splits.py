@@ -23,9 +23,8 @@ from common.cores import cores
 
 @dataclass(frozen=True)
 class Split:
-    """The content of a split: `count` images, image(index); the columns of the CSV after the name, and its
-    rows; `mark`, a hash of the source data; a summary for the user; and how digits are blended (MNIST-M
-    only)."""
+    """A split's content: `count` images, image(index); the CSV's columns after the name, and its rows;
+    `mark`, a hash of the source data; a summary for the user; and how digits are blended (MNIST-M only)."""
 
     count: int
     image: Callable[[int], Image.Image]
@@ -38,8 +37,7 @@ class Split:
 
 @contextlib.contextmanager
 def building(to: Path) -> Iterator[None]:
-    """Create the folder if necessary, and lock it for this process. If a new folder stays empty, it is
-    removed."""
+    """Create the folder if needed, lock it for this process, and remove it if it is new and stays empty."""
     new = not to.exists()
     files.make_folder(to)
     try:

@@ -25,8 +25,7 @@ def set_path() -> None:
     packages = [folder for folder in sys.path if folder not in standard]
     sys.path[:] = [os.path.dirname(os.path.dirname(os.path.realpath(__file__))), *standard]
     user = site.getusersitepackages()
-    # packages installed with `pip install --user`, which -I disables: before other packages, but not in a
-    # .venv
+    # packages of `pip install --user`, which -I disables: before other packages, but not in a .venv
     if sys.prefix == sys.base_prefix and not os.environ.get("PYTHONNOUSERSITE") and os.path.isdir(user):
         site.addsitedir(user)
     sys.path += packages

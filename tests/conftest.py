@@ -1,5 +1,4 @@
-"""Fixtures and helpers shared by the tests: synthetic digits of both domains, and functions that run the
-programs."""
+"""Fixtures and helpers of the tests: synthetic digits of both domains, and functions to run the programs."""
 
 from __future__ import annotations
 
@@ -34,8 +33,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def one_thread():
-    """One thread, for a deterministic order of summation, and so that busy cores do not slow the tests
-    down."""
+    """One thread, so that summation order is deterministic and busy cores do not slow the tests down."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -93,8 +91,7 @@ def records(folder):
 
 
 def open_run(folder, steps, stop_after=None):
-    """A new run that logs every second step and saves every fourth. At step `stop_after`, it raises
-    SIGINT."""
+    """A new run, which logs every second step, saves every fourth, and raises SIGINT at step `stop_after`."""
     folder.mkdir(exist_ok=True)
     run = runs.Run(folder, steps, log_every=2, save_every=4)
     log = run.log

@@ -18,8 +18,7 @@ FACES = ["--epochs", "1", "--batch", "16", "--width", "4", "--deviation", "0.2"]
 PENALISED = ["--network", "default", "--gamma", "0.1"]
 DIGITS = ["--batch", "16", "--width", "4", "--held-out", "20"]
 STAGES = ["--source-steps", "2", "--adversarial-steps", "2", "--self-training-steps", "2"]
-# without losses that are not means over the batch: --balance, and --threshold, which depends on the mean
-# confidence
+# without losses that are not means over the batch: --balance, and --threshold, which uses the mean confidence
 STEPS = {
     "gan": ["gan.train", *FACES],
     "gan-penalised": ["gan.train", *FACES, *PENALISED],

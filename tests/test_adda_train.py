@@ -86,8 +86,7 @@ def test_target_encoder_starts_as_the_source_encoder(root, tmp_path):
 
 
 def plain_sgd(monkeypatch):
-    """Steps along the gradient itself, so that they can be compared; Adam's first step shows no more than its
-    sign."""
+    """Steps along the gradient itself, to compare it; Adam's first step shows no more than its sign."""
     for name in ("Adam", "SGD"):
         monkeypatch.setattr(torch.optim, name, lambda parameters, lr, *_, sgd=SGD, **__: sgd(parameters, lr))
 
@@ -213,16 +212,16 @@ def test_steps_of_stage_3_are_as_they_are_described(count, root, tmp_path, monke
         loss = -0.1 * (1 - weight) * likely.log().mean()
         for mine, other in zip(source, target, strict=True):
             # as if each class were as much rarer in the source as it is in the target
-            loss = loss - (
-                mine - weight * (10 * frequent).log()).log_softmax(1)[torch.arange(8), labels].mean() / count
-            loss = loss - weight * (
-                other.log_softmax(1)[torch.arange(16), named.argmax(1)] * sure).mean() / count
-        gradients = torch.autograd.grad(
-            loss, [weight for student in students for weight in student.parameters()])
+            adjusted = (mine - weight * (10 * frequent).log()).log_softmax(1)
+            loss = loss - adjusted[torch.arange(8), labels].mean() / count
+            agreed = other.log_softmax(1)[torch.arange(16), named.argmax(1)]
+            loss = loss - weight * (agreed * sure).mean() / count
+        parameters = [weight for student in students for weight in student.parameters()]
+        gradients = torch.autograd.grad(loss, parameters)
         rate = 0.5 * (step - begin + 1) / 50 * 0.5 * (1 + math.cos(math.pi * p))
         for student, teacher in zip(students, teachers, strict=True):
-            mine, gradients = (gradients[:len([*student.parameters()])],
-                               gradients[len([*student.parameters()]):])
+            own = len([*student.parameters()])
+            mine, gradients = gradients[:own], gradients[own:]
             descend(student, mine, rate, teacher, min(0.9, (1 + step) / (10 + step)))
     assert 0 < learned < 5 * 16
     state = torch.load(tmp_path / "run/last.pt", weights_only=True)
@@ -240,10 +239,11 @@ def adversaries_of_two_gaussians(in_its_own_step, in_the_encoders):
     torch.manual_seed(0)
     d = Discriminator(nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.LeakyReLU(), nn.Linear(32, 2)),
                       conditional=False)
-    moved, identity = (nn.Parameter(torch.full((8,), 2.0)),
-                       types.SimpleNamespace(classifier=lambda features: features))
-    d_optimiser, optimiser, right = (torch.optim.Adam(d.parameters(), 1e-2),
-                                     torch.optim.Adam([moved], 2e-2), [])
+    moved = nn.Parameter(torch.full((8,), 2.0))
+    identity = types.SimpleNamespace(classifier=lambda features: features)
+    d_optimiser = torch.optim.Adam(d.parameters(), 1e-2)
+    optimiser = torch.optim.Adam([moved], 2e-2)
+    right = []
     for _ in range(300):
         source, target = torch.randn(64, 8), torch.randn(64, 8)
         d_source, d_target = method.domain_logits(d, identity, source, (target + moved).detach(),
@@ -251,8 +251,8 @@ def adversaries_of_two_gaussians(in_its_own_step, in_the_encoders):
         right.append(domain_accuracy(d_source, d_target).item())
         for part, loss in ((d_optimiser, domain_loss(d_source, d_target)), (optimiser, None)):
             if loss is None:
-                loss = losses.encoder_loss(
-                    method.domain_logits(d, identity, source, target + moved, in_the_encoders)[1])
+                _, d_target = method.domain_logits(d, identity, source, target + moved, in_the_encoders)
+                loss = losses.encoder_loss(d_target)
             part.zero_grad()
             loss.backward()
             part.step()
@@ -263,8 +263,7 @@ def test_batchnorm_in_d_sees_batches_of_one_kind_in_both_half_steps():
     right, apart = adversaries_of_two_gaussians(True, True)
     assert right < 0.75 and apart < 0.5
     assert adversaries_of_two_gaussians(False, False)[0] < 0.75
-    # taught on both domains together, asked about one by itself: BatchNorm subtracts what the encoder should
-    # learn from
+    # taught on both domains at once, asked about one: BatchNorm subtracts what the encoder should learn from
     right, apart = adversaries_of_two_gaussians(True, False)
     assert right > 0.9 and apart > 0.9
 

@@ -64,8 +64,7 @@ def test_neighbours_come_from_other_images_and_leave_the_middle():
 
 
 def test_inversion_keeps_the_digit():
-    """Recolouring maps images with two values to images with two values, so that the strokes are
-    preserved."""
+    """Recolouring maps images with two values to images with two values, so that strokes are preserved."""
     images = torch.zeros(64, 3, 8, 8)
     images[:, :, :, 4:] = 1
     out = augment.recolour(images, True, generator())

@@ -22,8 +22,7 @@ def test_reversal_is_exactly_minus_strength_times_gradient():
 
 
 def test_reversal_leaves_the_domain_heads_own_gradient_alone():
-    """λ must not scale the gradient of the domain classifier itself (a mistake described in
-    DomainBed #143)."""
+    """λ must not scale the domain classifier's own gradient (a mistake described in DomainBed #143)."""
     torch.manual_seed(0)
     head, features = nn.Linear(4, 2), torch.randn(6, 4)
     gradients = []
@@ -43,8 +42,7 @@ def test_schedule_starts_at_zero_and_ends_near_one():
 
 
 def test_perfect_logits_give_no_loss():
-    """With a softmax before the cross-entropy, the loss would be at least 1.46 for ten classes and 0.31 for
-    two."""
+    """The cross-entropy of a softmax's output would be at least 1.46 for ten classes and 0.31 for two."""
     labels = torch.arange(10)
     assert class_loss(20.0 * torch.eye(10), labels) < 1e-3
     sure = torch.tensor([[20.0, 0.0]])
@@ -98,8 +96,7 @@ def test_domain_accuracy_uses_the_right_labels():
 
 @pytest.mark.parametrize("name", ["report", "default"])
 def test_heads_return_logits(name):
-    """Logits are not normalised: the exponentials of a row do not sum to one, and values lie outside
-    [0, 1]."""
+    """Logits are not normalised: a row's exponentials do not sum to one, and values lie outside [0, 1]."""
     torch.manual_seed(0)
     network = build(name).train()
     features = network.features(torch.rand(16, 3, 28, 28))

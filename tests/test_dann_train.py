@@ -105,8 +105,7 @@ def step_by_hand(model, options, data, step, total):
 @pytest.mark.parametrize(("method", "name"), [
     ("dann", "default"), ("dann", "report"), ("source-only", "default"), ("target-only", "report")])
 def test_steps_are_the_papers(method, name, root, tmp_path, monkeypatch):
-    """The last five of eight steps, in which λ, ramp and learning rate are neither 0 nor 1, match a manual
-    implementation."""
+    """The last 5 of 8 steps (λ, ramp and learning rate neither 0 nor 1) match a manual implementation."""
     options = tiny(method, name, lr=0.05, steps=8, adversary=0.7,
                    **({"balance": 3.0} if name == "default" else {}))
     data = Data(root, "svhn" if method == "target-only" else "mnistm", "svhn" if method == "dann" else None,
@@ -132,8 +131,7 @@ def test_steps_are_the_papers(method, name, root, tmp_path, monkeypatch):
 
 
 def test_statistics_are_those_of_the_images_to_be_classified(root, tmp_path, whole):
-    """Statistics are estimated on target images without augmentation; for source-only, on augmented source
-    images."""
+    """Statistics are estimated on unaugmented target images; for source-only, on augmented source images."""
     data, source_only = data_of(tiny(), root), fit(tiny("source-only"), root, open_run(tmp_path / "run", 12))
     views = torch.cat(source_views(data.images, tiny("source-only"), 0))
     for network, images in ((whole[0], data.unlabelled.float() / 255), (source_only, views)):
@@ -216,8 +214,7 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(root, tmp_path, whole)
 
 @pytest.mark.parametrize("method", ["source-only", "dann"])
 def test_target_labels_are_unreachable(method, root, tmp_path, whole):
-    """Training with wrong or missing target labels gives the same network; source-only does not need target
-    images either."""
+    """Wrong or missing target labels give the same network; source-only needs no target images either."""
     first = whole[0] if method == "dann" else fit(tiny(method), root, open_run(tmp_path / "run", 12))
     nothing = tmp_path / "nothing"
     shutil.copytree(root, nothing)
@@ -310,8 +307,7 @@ def test_the_reports_preset_is_the_originals_recipe():
 
 
 def test_a_run_counted_in_epochs_keeps_each_epochs_network_and_the_last_is_the_result(root, tmp_path):
-    """The checkpoints allow reporting the best epoch by target labels as an oracle; the last one is the
-    result."""
+    """Checkpoints allow reporting the best epoch by target labels as an oracle; the last is the result."""
     run = tmp_path / "run"
     call("dann.train", "--data", root, "--run", run, "--epochs", "3", "--preset", "report", "--batch", "40",
          "--device", "cpu")

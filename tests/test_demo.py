@@ -1,5 +1,4 @@
-"""The demo: the content of its page, the error messages of the program, and the page in a browser, if
-available.
+"""The demo: the content of its page, the program's error messages, and the page in a browser, if available.
 
 The page needs Gradio (requirements-demo.txt); the browser test needs Debian's `chromium` and
 `pip install playwright`.
@@ -127,8 +126,7 @@ def test_source_only_is_shown_where_it_is_released(tmp_path, monkeypatch):
 
 
 def test_points_are_the_reports(tmp_path, monkeypatch):
-    """The points in the repository, and the messages for points that are missing, damaged, or of other
-    weights."""
+    """The repository's points, and the messages for points that are missing, damaged, or of other weights."""
     for method, target in itertools.product(("dann", "adda-st"), ("mnistm", "svhn")):
         columns, sentence = demo_answers.points(method, target)
         assert [*columns] == ["x", "y", "digit", "predicted", "domain"]
@@ -182,8 +180,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """Run the demo in a separate process, and yield its URL. Ctrl-C ends it without leaving files. No proxy
-    is used."""
+    """Run the demo in a subprocess; yield its URL. Ctrl-C ends it, leaving no files. No proxy is used."""
     pytest.importorskip("gradio")
     place = tmp_path_factory.mktemp("tmp")
     environment = {**os.environ, "TMPDIR": str(place), "http_proxy": "http://127.0.0.1:9"}

@@ -193,8 +193,7 @@ def test_a_release_is_rounded_measured_and_described(made, tmp_path):
 
 
 def test_faces_of_any_folder_are_no_test_faces(made, tmp_path):
-    """The results mention neither test faces nor a floor, but whether the generator was trained on the
-    faces."""
+    """Results mention neither test faces nor a floor, but whether the generator was trained on the faces."""
     figures, said = measure(made, "--weights", made.gan, "--nearest", tmp_path / "n.png", data=made.folder)
     assert figures["real faces"] == 60 and "test faces" not in figures and "attributes, real" not in figures
     assert "mine" in figures["compared with"] and "real faces" in figures["trained on"]
@@ -289,8 +288,7 @@ def test_too_few_faces_are_named(made, tmp_path):
     assert "contains 7 images" in refused(*arguments, tmp_path, "--weights", made.gan)
 
 
-# Inception weights: no code in the file is executed, since torch-fidelity gets a copy that contains only the
-# tensors.
+# Inception weights: no code in the file is executed, since torch-fidelity gets a copy with only the tensors.
 
 class Command:
     """Makes a pickle execute a command when it is loaded."""
@@ -357,8 +355,7 @@ def test_another_networks_weights_are_no_inception(tmp_path):
 # The judge.
 
 def test_attributes_are_told_by_their_names(made, tmp_path):
-    """A test table with columns in another order gives the same accuracies; one with other columns is
-    refused."""
+    """A test table in another column order gives the same accuracies; one with other columns is refused."""
     shutil.copytree(made.data, tmp_path / "data")
     shutil.copytree(made.base / "judge", tmp_path / "judge")
     table = tmp_path / "data/face/test.csv"

@@ -30,8 +30,7 @@ pytestmark = [pytest.mark.filterwarnings("ignore:Accessing the data pointer"),
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Within the test, all tensors are fake, and `.item()` returns 1. Functions that need a GPU or data are
-    replaced."""
+    """In the test, all tensors are fake, `.item()` returns 1, and what needs a GPU or data is replaced."""
     monkeypatch.setattr(torch.Tensor, "backward", fill_gradients)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(nn.Module, "to", move)
@@ -52,8 +51,7 @@ def gpu(monkeypatch):
 
 
 def fill_gradients(loss):
-    """Set a gradient for all parameters on which the loss depends. (Autograd itself would access CUDA
-    streams.)"""
+    """Set a gradient for all parameters that affect the loss. (Autograd itself would access CUDA streams.)"""
     assert loss.device.type == "cuda" and loss.dim() == 0
     waiting, seen = [loss.grad_fn], set()
     while waiting:

@@ -39,9 +39,9 @@ def test_a_file_is_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "out.csv"
-    code = f"import os, signal; from common import files; " \
-           f"files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); " \
-           f"files.write(files.Path({str(path)!r}), 'x')"
+    code = ("import os, signal; from common import files; "
+            "files.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+            f"files.write(files.Path({str(path)!r}), 'x')")
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == -9
     assert len(names(tmp_path)) == 1 and names(tmp_path)[0].endswith(".part")
     (tmp_path / ".out.csv.notes").write_text("somebody's")

@@ -111,8 +111,7 @@ def test_losses_of_the_game():
     assert adversary.collapse_warning(0.96, 0.02) and adversary.collapse_warning(0.7, 0.3) is None
 
 
-# Manual implementations of the steps, from the equations of the papers, in PyTorch's default layout and
-# precision.
+# Manual implementations of the steps, from the papers' equations, in PyTorch's default layout and precision.
 
 def log_sigma(x):
     return torch.sigmoid(x).log()
@@ -266,8 +265,7 @@ def acgan_by_hand(options, faces, steps):
 
 
 def apart(ours, hand, first=None):
-    """The relative distance between two lists of tensors: relative to their norm, or to the distance from
-    `first`."""
+    """The distance between two lists of tensors, relative to their norm, or to the distance from `first`."""
     ours, hand = (torch.cat([tensor.detach().flatten().double() for tensor in tensors])
                   for tensors in (ours, hand))
     way = hand if first is None else hand - torch.cat([tensor.flatten().double() for tensor in first])
@@ -404,8 +402,7 @@ def trained(package, root, run, *more):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_small_set_trains_to_its_end_and_resumes(package, root, tmp_path, few, monkeypatch):
-    """With the default intervals, no step of the first epochs is logged, and an epoch ends before the second
-    checkpoint."""
+    """By default, no step of the first epochs is logged, and an epoch ends before the second checkpoint."""
     seen, stop, draw = [], [], package.train.draw_losses
 
     def drawn(path, values, title):
@@ -467,8 +464,7 @@ def test_training_begins_with_given_weights(package, root, tmp_path, quick):
 
 
 def test_the_class_enters_late():
-    """The outputs of the first two stages are the same for both classes; the third stage depends on the
-    class."""
+    """The first two stages' outputs are the same for both classes; the third stage depends on the class."""
     torch.manual_seed(0)
     generator = acgan.models.Generator(4, late=True)
     norms = [layer for layer in generator.layers if isinstance(layer, acgan.models.ClassNorm)]
@@ -543,8 +539,7 @@ class Average(nn.Module):
 
 
 def test_records_and_checkpoints_survive_a_crash(root, tmp_path, monkeypatch):
-    """520 steps of tiny networks, logged every 200 steps and saved after steps 1, 500 and 520; logging step
-    520 fails."""
+    """520 steps of tiny networks, logged every 200 and saved after 1, 500 and 520; logging step 520 fails."""
     for name, build in (("Generator", Blocks), ("Discriminator", Average)):
         monkeypatch.setattr(gan.train, name, build)
     drawn = []

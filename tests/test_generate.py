@@ -185,8 +185,8 @@ def test_numbers_out_of_range(package, arguments, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["--sheet", "--interpolate"])
-def test_a_picture_too_high_for_jpeg_is_refused_before_faces_are_generated(
-        kind, weights, tmp_path, monkeypatch):
+def test_a_picture_too_high_for_jpeg_is_refused_before_faces_are_generated(kind, weights, tmp_path,
+                                                                           monkeypatch):
     monkeypatch.setattr(gan.generate, "generate", None)
     said = refused("gan.generate", kind, tmp_path / "x.jpg", "--weights", weights["gan"], "--count", 50_000)
     assert "a JPEG is at most" in said and not (tmp_path / "x.jpg").exists()

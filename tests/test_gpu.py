@@ -1,5 +1,4 @@
-"""Tests that need a GPU, skipped without one. `bash scripts/gpu_check.sh` runs these tests, then
-benchmarks."""
+"""Tests that need a GPU, skipped without one. `bash scripts/gpu_check.sh` runs them, then benchmarks."""
 
 import copy
 import dataclasses

@@ -1,5 +1,4 @@
-"""Starting the programs: from any folder, in any way, with any environment; Ctrl-C, and closed or full
-outputs.
+"""Starting the programs: from any folder, in any way, with any environment; Ctrl-C; closed or full outputs.
 
 Most tests start a copy of the scripts in a repository with minimal programs, since only the start is tested.
 """
@@ -346,8 +345,8 @@ def test_quickstart_installs_once_and_again_where_it_was_interrupted(quickstart,
 @pytest.mark.parametrize(("arguments", "settings", "says"), [
     (["a file"], {}, "a file"), (["a file/below"], {}, "a file/below"),
     ([], {"HW3_DATA": "nowhere"}, "nowhere"), ([], {"PYTHON": "nowhere"}, "nowhere")])
-def test_quickstart_with_bad_arguments_gives_a_one_line_error(
-        quickstart, arguments, settings, says, tmp_path):
+def test_quickstart_with_bad_arguments_gives_a_one_line_error(quickstart, arguments, settings, says,
+                                                              tmp_path):
     (tmp_path / "a file").write_text("mine")
     result = quickstart(*arguments, **settings)
     assert (result.returncode == 2 and result.stdout == ""
@@ -372,8 +371,8 @@ def test_quickstart_waits_for_another(quickstart, environment):
     (["nowhere"], {}, "prepare_data"), ([".", "a file"], {}, "a file"),
     ([".", "runs", "-n"], {"PYTHON": "nowhere"}, "nowhere"),
     (["."], {"PYTHON": "HERE/old"}, "3.11 or newer")])
-def test_results_with_bad_arguments_gives_a_one_line_error(
-        quickstart, environment, arguments, settings, says, tmp_path):
+def test_results_with_bad_arguments_gives_a_one_line_error(quickstart, environment, arguments, settings, says,
+                                                           tmp_path):
     (tmp_path / "a file").write_text("mine")
     (tmp_path / "old").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "old").chmod(0o755)

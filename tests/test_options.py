@@ -1,5 +1,4 @@
-"""Command lines and options: one-line errors for bad input, ranges of numbers, and precedence over
-presets."""
+"""Command lines and options: one-line errors for bad input, ranges of numbers, precedence over presets."""
 
 from __future__ import annotations
 

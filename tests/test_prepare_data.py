@@ -149,8 +149,7 @@ def test_whole_layout(origin, tmp_path, prepare):
 
 
 def test_mnistm_is_inverted_wherever_there_is_ink_as_in_the_published_set(origin, tmp_path, prepare):
-    # dark photographs reveal blending with grey levels: in the published set, brightness does not depend on
-    # the ink
+    # dark photographs reveal blending with grey levels; in the published set, ink does not affect brightness
     prepare(origin, tmp_path / "to", "--only", "mnistm")
     made = np.stack([pixels(path) for path in sorted((tmp_path / "to/digits/mnistm/train").glob("*.png"))])
     digit = np.zeros((28, 28), int)
@@ -573,11 +572,12 @@ def test_only_jpeg_and_png_are_opened(origin, tmp_path, prepare, monkeypatch):
 
 def test_mnist_is_known_among_sets_of_the_same_file_names(origin, tmp_path, prepare, monkeypatch):
     prepare(origin, tmp_path / "a", "--only", "mnistm")
-    own = {f"{stem}-{kind}": hashlib.sha256(gzip.decompress(
-               (origin / f"mnist/{stem}-{kind}-idx{n}-ubyte.gz").read_bytes()))
-           for stem in ("train", "t10k") for kind, n in (("images", 3), ("labels", 1))}
-    monkeypatch.setattr(originals, "MNIST_CONTENT",
-                        {name: digest.hexdigest() for name, digest in own.items()})
+    own = {}
+    for stem in ("train", "t10k"):
+        for kind, axes in (("images", 3), ("labels", 1)):
+            packed = (origin / f"mnist/{stem}-{kind}-idx{axes}-ubyte.gz").read_bytes()
+            own[f"{stem}-{kind}"] = hashlib.sha256(gzip.decompress(packed)).hexdigest()
+    monkeypatch.setattr(originals, "MNIST_CONTENT", own)
     (origin / "fashion").mkdir()
     for stem in ("train", "t10k"):
         write_idx(origin / "fashion", stem, np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))

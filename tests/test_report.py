@@ -19,8 +19,7 @@ from common.files import write
 from common.weights import save_weights
 from scripts import architecture, report, report_numbers, report_parts, report_tables
 
-# numbers that are literals in the texts: versions, licences, settings, sizes; never measurements of this
-# repository
+# literal numbers in the texts: versions, licences, settings, sizes; never measurements of this repository
 LITERALS = ("Python 3.10", "Python 3.11", "CC BY-SA 3.0", "(95 % interval)",
             "probability between 0.1 and 0.9", "N(0, 0.02)", "0.29 M parameters")
 NO_PROSE = re.compile(r"```.*?```|`[^`]*`|^\|.*?$|[\d.,]+(?=<!-- \{)|<[^>]*>|\]\([^)]*\)|\{[^{}]*\}",
@@ -89,8 +88,7 @@ def test_a_measured_number_without_a_name_is_found(sentence):
 
 
 def test_no_changed_number_passes(results):
-    """Each number of both pages that belongs to a name, a table or the literals is changed in turn, and must
-    be detected."""
+    """Each number of both pages (of a name, a table or the literals), changed in turn, must be detected."""
     readme = README.read_text()
 
     def fine(text):
@@ -166,8 +164,7 @@ OLD = {"mnistm": report_numbers.EARLIER}
     ("mnistm", "svhn", {"svhn": "ef"}, False, None, True),  # target only
     ("mnistm", "svhn", {"mnistm": "new"}, False, None, True)])
 def test_which_numbers_hold(project, source, target, data, released, images, shown):
-    """A run with these domains and data hashes, with or without released weights, measured on these test
-    images."""
+    """A run with these domains and data hashes, with or without released weights, tested on these images."""
     card = json.loads((project / CARDS[3]).read_text())
     figures = {"accuracy": 50.5, **({"images": images} if images else {})}
     card |= {"data": data, "options": {**card["options"], "source": source, "target": target},
@@ -252,8 +249,7 @@ def test_the_summary_has_released_weights_and_the_mean_of_the_seeds():
 
 
 def test_the_oracle_has_a_column_of_its_own():
-    """The result is that of the last step; the best checkpoint has its own column, only for the report's
-    recipe."""
+    """The last step is the result; the best checkpoint has its own column, only for the report's recipe."""
     def run(accuracy, kept, seed, program="dann.train", method="dann", preset="report"):
         options = {"preset": preset, "source": "mnistm", "target": "svhn", "method": method, "epochs": 2}
         return {"card": f"dann/results/{seed}.json", "program": program, "seed": seed, "data": {},
@@ -374,8 +370,7 @@ def make(monkeypatch, capsys):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A copy of the files with the numbers, with placeholders for weights, which is read instead of the
-    repository."""
+    """The numbers' files, copied with placeholders for weights, which are read instead of the repository."""
     root = tmp_path / "project"
     for path in [p for package in (*report_numbers.PROGRAMS, "scripts")
                  for p in (report.ROOT / package).glob("*/**/*.json")]:

@@ -109,16 +109,15 @@ for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("made")
 with open("noted", "a") as notes:
-    notes.write(json.dumps([program, arguments, os.environ.get("CUDA_VISIBLE_DEVICES"), begin, time.time()])\
- + "\\n")
+    call = [program, arguments, os.environ.get("CUDA_VISIBLE_DEVICES"), begin, time.time()]
+    notes.write(json.dumps(call) + "\\n")
 sys.exit(status)
 '''
 
 
 @pytest.fixture
 def noted(place, tmp_path, monkeypatch):
-    """A function that returns the commands of the sweep since its last call, sorted. They are only logged,
-    not executed."""
+    """A function that returns the sweep's commands since its last call, sorted; only logged, not executed."""
     (place / "scripts/start.py").write_text(NOTES)
     (tmp_path / "data/digits").mkdir(parents=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -99,8 +99,7 @@ def test_a_folder_that_is_a_link_is_followed(tmp_path):
 
 
 def test_mnistm_digits_are_the_clutter_inverted(tmp_path, monkeypatch):
-    """As in the published set, all pixels of the stroke, even faint ones, are fully inverted, and no
-    others."""
+    """As in the published set, all stroke pixels, even faint ones, are fully inverted, and no others."""
     strokes, walls = [], []
     stroke, texture = synthetic.stroke, synthetic.texture
     monkeypatch.setattr(synthetic, "stroke", lambda *rest: strokes.append(stroke(*rest)) or strokes[-1])

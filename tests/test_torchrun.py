@@ -37,8 +37,7 @@ def gone(process):
 
 
 def start(arguments, checkpoint, temporary):
-    """Start two processes, and wait until the checkpoint exists or they have ended. Also returns their PIDs
-    by rank."""
+    """Start two processes; wait until the checkpoint exists or they have ended. Also returns PIDs by rank."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     training = subprocess.Popen([*TORCHRUN, *map(str, arguments)], cwd=ROOT, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -177,8 +176,8 @@ def test_shares_make_up_the_batch_and_keep_halves_together(second_of_three, monk
     (["--batch", "16"], "--batch 16 cannot be shared equally among 3"),
     (["--batch", "12", "--source-batch", "8"], "--source-batch 8 cannot"),
     (["--batch", "12", "--source-batch", "6", "--device", "cuda:1"], "torchrun takes cuda")])
-def test_unsupported_options_with_several_processes_give_one_line_errors(
-        arguments, says, second_of_three, data):
+def test_unsupported_options_with_several_processes_give_one_line_errors(arguments, says, second_of_three,
+                                                                         data):
     result = call("adda.train", "--data", data, *arguments, code=2)
     assert says in result.stderr and result.stderr.count("\n") == 1
 
