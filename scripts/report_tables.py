@@ -16,8 +16,9 @@ RELEASED = ("dann", "adda+st")
 AGAIN = "to be trained again"
 EARLIER = ("Rows \"to be trained again\": an earlier MNIST-M of this repository kept the grey levels of the "
            "digits, whereas the published set binarises them before blending. Results of networks trained on "
-           "it are left out. † These released weights were trained on it, with an earlier recipe. They are "
-           "evaluated on the correct set, and will be replaced.")
+           "it are left out.")
+DAGGER = ("† These released weights were trained on the earlier MNIST-M, with an earlier recipe. They are "
+          "evaluated on the correct set, and will be replaced.")
 ROWS = (("source-only", "default", "source only: no target image touched"),
         ("source-only", "adabn", "the same, then AdaBN"),
         ("dann", "default", "**DANN**, the weights of `hw3_p3.sh`"),
@@ -100,6 +101,13 @@ def dagger(card: dict[str, Any]) -> str:
     return " †" if earlier(card) else ""
 
 
+def notes(lines: list[str]) -> list[str]:
+    """What the words and marks in the lines of a table mean, as lines below it."""
+    text = "".join(lines)
+    meanings = [meaning for mark, meaning in ((AGAIN, EARLIER), ("†", DAGGER)) if mark in text]
+    return ["", textwrap.fill(" ".join(meanings), 120)] if meanings else []
+
+
 def results_table(results: dict[str, Any]) -> str:
     """All methods' accuracies in both directions, with those of the original report and the best peers."""
     every = runs_of(results, "dann", "adda")
@@ -112,9 +120,7 @@ def results_table(results: dict[str, Any]) -> str:
         shown = ["–" if pair is None or kind in ("seeds", "adabn") else f"{pair[0]:g}, {pair[1]:g}"
                  for pair in others]
         lines.append(f"| {title} | {' | '.join(cells + shown)} |")
-    notes = (["", textwrap.fill(EARLIER, 120)]
-             if any(map(dagger, every)) or any(AGAIN in line for line in lines) else [])
-    return "\n".join(lines + notes)
+    return "\n".join(lines + notes(lines))
 
 
 def summary_table(results: dict[str, Any]) -> str:
@@ -131,9 +137,7 @@ def summary_table(results: dict[str, Any]) -> str:
     for method, title in (("dann", "the original's DANN"), ("adda", "the original's ADDA")):
         shown = " | ".join(f"{accuracy:g}" for accuracy in results["original networks"][method])
         lines.append(f"| {title}, its own weights on these digits | {shown} |")
-    notes = (["", textwrap.fill(EARLIER, 120)]
-             if any(map(dagger, every)) or any(AGAIN in line for line in lines) else [])
-    return "\n".join(lines + notes)
+    return "\n".join(lines + notes(lines))
 
 
 def report_recipe_table(results: dict[str, Any]) -> str:
