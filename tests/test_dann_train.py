@@ -294,6 +294,13 @@ def test_dry_run_writes_nothing(root, tmp_path):
             and not (tmp_path / "run").exists())
 
 
+@pytest.mark.parametrize(("method", "unused"), [("source-only", "svhn"), ("target-only", "mnistm")])
+def test_a_bound_needs_one_domain_only(method, unused, root, tmp_path):
+    shutil.copytree(root, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data/digits" / unused)
+    call("dann.train", "--data", tmp_path / "data", "--dry-run", "--method", method)
+
+
 def test_the_reports_preset_is_the_originals_recipe():
     rates = {("dann", "mnistm"): (1e-3, 50), ("dann", "svhn"): (1e-4, 50),
              ("source-only", "mnistm"): (1e-4, 1), ("source-only", "svhn"): (1e-4, 50)}
